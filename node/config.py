@@ -1,0 +1,142 @@
+"""Everything one member is told at its start: who it is, where its files are, and every limit.
+
+Plain values only: `cluster.layout` builds them, `node.__main__` reads them. Nothing here touches a
+file or the environment. Relations between limits are asserted in one place, so that a change of one
+number cannot silently break the reasoning behind another.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from node.errors import ConfigError
+
+ETCD_VERSION = "3.6.11"
+"""The etcd release whose behaviour is served; clients parse it as a semantic version."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one member. Sizes are bytes; etcd's own defaults where etcd has the limit."""
+
+    request_bytes_max: int = 1_572_864
+    """Largest proposal (etcd --max-request-bytes)."""
+    message_overhead_bytes: int = 512 * 1024
+    """What a gRPC message may be larger than a request before the codec refuses it."""
+    txn_operations_max: int = 128
+    append_bytes_max: int = 256 * 1024
+    inflight_messages_max: int = 256
+    inflight_bytes_max: int = 8 << 20
+    uncommitted_bytes_max: int = 16 << 20
+    apply_bytes_max: int = 4 << 20
+    pending_reads_max: int = 10_000
+    pending_proposals_max: int = 20_000
+    apply_lag_entries_max: int = 5_000
+    """Committed but unapplied entries above this answer TooManyRequests, as etcd does."""
+    connections_max: int = 10_000
+    watch_backlog_bytes_max: int = 8 << 20
+    """Unsent watch bytes of one connection before its watchers catch up from history instead."""
+    writer_batches_max: int = 4_096
+    writer_bytes_max: int = 64 << 20
+    log_entries_max: int = 10_000
+    """Entries kept behind the applied index before the log is compacted."""
+    log_entries_kept: int = 5_000
+    """Entries left for slow followers when the log is compacted."""
+    snapshot_chunk_bytes: int = 256 * 1024
+    snapshot_streams_max: int = 2
+    quota_backend_bytes: int = 2 << 30
+    lease_expiries_per_second: int = 1_000
+    watch_progress_notify_ms: int = 600_000
+    request_timeout_ms: int = 5_000
+    """Server-side patience with one request, to which two election timeouts are added."""
+
+    def __post_init__(self) -> None:
+        """Assert the relations between limits.
+
+        Raises:
+            ConfigError: a relation does not hold.
+        """
+        require(self.inflight_bytes_max >= self.append_bytes_max, "a window holds one append")
+        require(
+            self.uncommitted_bytes_max > self.request_bytes_max,
+            "one request fits below the uncommitted cap",
+        )
+        require(self.log_entries_max > self.log_entries_kept, "compaction removes something")
+        require(self.writer_bytes_max >= self.uncommitted_bytes_max, "the writer takes a full tail")
+
+
+class Ticks(msgspec.Struct, frozen=True, kw_only=True):
+    """Time in whole ticks; an election timeout is drawn from [election, 2 * election)."""
+
+    tick_ms: int = 10
+    heartbeat: int = 5
+    election: int = 50
+
+    def __post_init__(self) -> None:
+        """Assert that several heartbeats fit into an election timeout.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        require(self.tick_ms >= 1 and self.heartbeat >= 1, "time moves")
+        require(self.election >= 3 * self.heartbeat, "three heartbeats fit an election timeout")
+
+
+class MemberSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One member as the cluster was laid out."""
+
+    id: int
+    name: str
+    client_host: str
+    client_port: int
+    arena_path: str = ""
+    """Shared-memory arena that this member writes and its peers read; "" = none."""
+
+    @property
+    def client_url(self) -> str:
+        """The URL that clients dial and MemberList reports."""
+        return f"http://{self.client_host}:{self.client_port}"
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one node process needs to run."""
+
+    cluster_id: int
+    member_id: int
+    members: tuple[MemberSpec, ...]
+    """The bootstrap configuration; after the first start the stored one counts."""
+    data_directory: str
+    run_directory: str
+    """Holds the peer sockets; short, because ipc paths end at 107 bytes."""
+    mark_path: str
+    """`durable.mark`, kept outside the data directory on purpose."""
+    log_path: str
+    page_path: str = ""
+    """Shared-memory status page that this member writes; "" = none."""
+    bootstrap: bool = False
+    """True on the very first start: an empty data directory is expected, else it is refused."""
+    campaign_first: bool = False
+    """Campaign at once at bootstrap, so that start-up does not pay an election timeout."""
+    ticks: Ticks = Ticks()
+    limits: Limits = Limits()
+
+    @property
+    def spec(self) -> MemberSpec:
+        """This member's own row.
+
+        Raises:
+            ConfigError: `members` does not name this member.
+        """
+        for member in self.members:
+            if member.id == self.member_id:
+                return member
+        raise ConfigError(f"member {self.member_id:x} is not among the members")
+
+
+def require(condition: bool, relation: str) -> None:
+    """Refuse a configuration whose numbers contradict each other.
+
+    Raises:
+        ConfigError: naming the relation that does not hold.
+    """
+    if not condition:
+        raise ConfigError(f"limits contradict each other: {relation}")
