@@ -1,0 +1,92 @@
+"""What one member says about itself: plain values, made by the loop, shown by the api.
+
+They live below both, because the loop may not know the api and the api must not reach into the
+loop's parts. Nothing here computes; a value is a copy of one moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Role(Enum):
+    """The four roles of Raft with pre-vote; the value is what status pages and metrics print."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answers. Both ids are non-zero uint64 and appear in every response header."""
+
+    cluster_id: int
+    member_id: int
+    name: str
+    version: str
+    """The etcd release whose behaviour is served: dotted integers, parsed by clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """One member as MemberList reports it; empty name and client_urls = added, never started."""
+
+    id: int
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    is_learner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One raised alarm. `kind` is etcd's AlarmType: 1 = NOSPACE, 2 = CORRUPT."""
+
+    member_id: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTimes:
+    """Durations of the log's disk syncs since start, as a histogram.
+
+    `counts[i]` is the number of syncs that took at most `bounds_seconds[i]` and more than the bound
+    before; the last count has no bound, so there is one count more than bounds.
+    """
+
+    bounds_seconds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,)
+    sum_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One member at one moment. Sizes are bytes, indexes are of the Raft log, 0 = none."""
+
+    role: Role
+    term: int
+    leader: int
+    """Member id of the known leader; 0 = none known."""
+    commit: int
+    applied: int
+    last_index: int
+    is_learner: bool
+    revision: int
+    """The store's current revision; 1 = nothing written yet."""
+    compact_revision: int
+    db_size: int
+    db_size_in_use: int
+    alarms: tuple[Alarm, ...] = ()
+    quarantined: str = ""
+    """Why this member does not trust its disk; "" = it does."""
+    leader_changes: int = 0
+    proposals_pending: int = 0
+    proposals_failed: int = 0
+    writer_batches: int = 0
+    """Batches waiting for the disk."""
+    sync_times: SyncTimes = SyncTimes()
+    slow_turns: int = 0
+    """Turns of the loop that took longer than their bound."""
