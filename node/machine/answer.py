@@ -1,0 +1,67 @@
+"""What comes out of the machine: answers, events, lease changes, and the records to write.
+
+Values only. `Applied` is the whole consequence of one log entry; the loop stages its effects,
+answers with its outcome and hands its events to the watch hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import msgspec
+
+from node.machine.errors import Refusal
+
+Operation = tuple[bytes, bytes | None]
+"""A state record to write; None deletes it."""
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A response without its header, which only the answering member can fill."""
+
+    revision: int
+    """What `header.revision` has to say."""
+    body: bytes
+    """The response message's encoded fields, header left out."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One change of one key. `mvccpb.Event` on the wire, see `node.watch`."""
+
+    revision: int
+    sub: int
+    """Order inside the revision, from 0."""
+    key: bytes
+    deleted: bool
+    kv: bytes
+    """The KeyValue as an encoded field with tag 2, its place in Event and in RangeResponse."""
+    record: bytes
+    """The stored record, from which the history finds the state before (`Machine.previous_kv`)."""
+
+
+class LeaseChangeKind(IntEnum):
+    """What happened to a lease."""
+
+    GRANTED = 0
+    REVOKED = 1
+
+
+class LeaseChange(msgspec.Struct, frozen=True, gc=False):
+    """One lease began or ended; the leader's expiry clock follows these."""
+
+    kind: LeaseChangeKind
+    id: int
+    ttl: int
+    """Granted seconds; 0 when revoked."""
+
+
+class Applied(msgspec.Struct, frozen=True, gc=False):
+    """The consequence of one entry. Empty but for the outcome if the entry changed nothing."""
+
+    outcome: Answer | Refusal
+    effects: Sequence[Operation] = ()
+    """To be staged before the next entry is applied, and written with its applied index."""
+    events: Sequence[Event] = ()
+    """All of one revision, the one that the machine has now, in sub order."""
+    leases: Sequence[LeaseChange] = ()

@@ -1,0 +1,165 @@
+"""Why a request is refused: values, not exceptions, because a refusal is a result like another.
+
+What applying an entry refuses must be the same on every member, and it is answered to whoever
+proposed it. Each class is one error of etcd and carries facts; code and text are the api's.
+The last family cannot come from applying: the parts around the machine answer with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Root of everything that can be answered in place of a result."""
+
+
+# What the shape of a request shows, before it enters the log.
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyKey(Refusal):
+    """A request or a compare without a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSortOption(Refusal):
+    """A sort order or target that no release knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueProvided(Refusal):
+    """A value together with `ignore_value`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseProvided(Refusal):
+    """A lease together with `ignore_lease`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyOperations(Refusal):
+    """More compares or operations than a txn may have on one level."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateKey(Refusal):
+    """Two changes of one key on one path of a txn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed(Refusal):
+    """Bytes that are no message of the request's type."""
+
+    reason: str
+
+
+# What a request meets in the store, judged when it is applied or read.
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNotFound(Refusal):
+    """A put that keeps value or lease of a key that does not exist; an operation without kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted(Refusal):
+    """The revision is below what is kept."""
+
+    compact_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class FutureRevision(Refusal):
+    """The revision has not been reached."""
+
+    revision: int
+    """The store's current revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseNotFound(Refusal):
+    """No lease has this id."""
+
+    lease_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExists(Refusal):
+    """The id of a new lease is in use."""
+
+    lease_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTtlTooLarge(Refusal):
+    """More than `node.machine.lease.TTL_SECONDS_MAX`."""
+
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoSpace(Refusal):
+    """The NOSPACE alarm is raised: nothing may grow until it is disarmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupt(Refusal):
+    """The CORRUPT alarm is raised: members disagree, so nothing is served."""
+
+
+# What the way through the cluster can do to a request; never a result of applying it.
+
+
+@dataclass(frozen=True, slots=True)
+class NoLeader(Refusal):
+    """No leader is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotLeader(Refusal):
+    """Only the leader can do this."""
+
+    leader: int
+    """Member id of the leader as far as known; 0 = none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderChanged(Refusal):
+    """Leadership moved while the request was under way; a write may have happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Refusal):
+    """The member is shutting down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout(Refusal):
+    """No answer in time; a write may still happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyRequests(Refusal):
+    """The member has more work waiting than it accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTooLarge(Refusal):
+    """The request is larger than one proposal may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSupportedForLearner(Refusal):
+    """A member without a vote does not serve this."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadLeaderTransferee(Refusal):
+    """Leadership cannot go to this member."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberNotFound(Refusal):
+    """No member has this id."""
