@@ -1,0 +1,265 @@
+"""What a user may choose about a cluster, what was drawn at its creation, and where its files are.
+
+`ClusterConfig` is chosen, `Identity` is drawn once (cluster id, member ids) and then read from the
+data directory for ever, `ClusterPaths` names every file. Standard library only: the command line
+reads this on its fast path.
+
+    data directory                         runtime directory (0700, short: ipc paths end at 107)
+      cluster.json   config and identity     cluster.json   where the data directory is
+      ports.json     the client ports        ctl.sock       management socket
+      supervisor.lock  flock, holder's pid   pid            flock, the supervisor's pid
+      events.jsonl   supervisor.log          <member>.<n>   peer sockets
+      n1/db n1/log n1/durable.mark
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cluster.errors import BadRequest, Conflict
+
+FORMAT_VERSION = 1
+NODES_MAX = 16
+"""Slots of a status page; also far beyond what one host can use."""
+SOCKET_PATH_MAX = 107
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+RestartPolicy = Literal["never", "on-failure", "always"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """One cluster as its user asked for it.
+
+    Raises:
+        BadRequest: a value is out of range.
+    """
+
+    name: str = "default"
+    nodes: int = 3
+    directory: str = ""
+    """Data directory; "" = $XDG_DATA_HOME/conclave/NAME, or a temporary one when ephemeral."""
+    ephemeral: bool = False
+    """The data directory goes when the cluster does."""
+    host: str = "127.0.0.1"
+    port_base: int = 0
+    """First client port of a consecutive block; 0 = etcd's own 2379, 22379, 32379, … where free."""
+    restart_policy: RestartPolicy = "never"
+    """Default never: a drill tool must not hide deaths."""
+    first_leader: str = "n1"
+    """Campaigns at once at the very first start, so that start-up pays no election timeout."""
+    tick_ms: int = 10
+    heartbeat_ticks: int = 5
+    election_ticks: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run."""
+        _require(bool(NAME.fullmatch(self.name)), f"cluster name {self.name!r}: use a-z 0-9 - _")
+        _require(1 <= self.nodes <= NODES_MAX, f"nodes must be 1 to {NODES_MAX}, not {self.nodes}")
+        _require(
+            self.restart_policy in get_args(RestartPolicy),
+            f"restart policy {self.restart_policy!r}: use never, on-failure or always",
+        )
+        _require(
+            self.port_base == 0 or 1024 <= self.port_base <= 65_536 - self.nodes,
+            f"port base {self.port_base} leaves no room for {self.nodes} ports",
+        )
+        _require(self.first_leader in self.names, f"no node {self.first_leader!r} to lead first")
+        _require(
+            self.tick_ms >= 1 and self.election_ticks >= 3 * self.heartbeat_ticks >= 3,
+            "three heartbeats must fit into an election timeout",
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """n1 to nN."""
+        return tuple(f"n{number}" for number in range(1, self.nodes + 1))
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> ClusterConfig:
+        """The config that `document()` gave.
+
+        Raises:
+            BadRequest: a field is unknown, or a value is refused.
+        """
+        unknown = set(document) - {field.name for field in fields(cls)}
+        _require(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
+        return cls(**document)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Drawn when a data directory is created; a member id is never drawn again for it."""
+
+    cluster_id: int
+    members: tuple[tuple[str, int], ...]
+    """(name, member id) in node order; ids are random uint64 > 0."""
+
+    @classmethod
+    def draw(cls, names: tuple[str, ...]) -> Identity:
+        """A fresh identity from the kernel's randomness."""
+        return cls(_random_id(), tuple((name, _random_id()) for name in names))
+
+    def member_id(self, name: str) -> int:
+        """The id of a node that exists."""
+        return dict(self.members)[name]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPaths:
+    """Every path of one cluster. Pure: nothing is created or looked at."""
+
+    data: Path
+    runtime: Path
+
+    @property
+    def config(self) -> Path:
+        return self.data / "cluster.json"
+
+    @property
+    def ports(self) -> Path:
+        return self.data / "ports.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.data / "supervisor.lock"
+
+    @property
+    def events(self) -> Path:
+        return self.data / "events.jsonl"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.data / "supervisor.log"
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "ctl.sock"
+
+    @property
+    def pid(self) -> Path:
+        return self.runtime / "pid"
+
+    @property
+    def pointer(self) -> Path:
+        return self.runtime / "cluster.json"
+
+    def database(self, node: str) -> Path:
+        return self.data / node / "db"
+
+    def log(self, node: str) -> Path:
+        return self.data / node / "log"
+
+    def mark(self, node: str) -> Path:
+        """`durable.mark`: outside the database directory, so that it survives what befalls that."""
+        return self.data / node / "durable.mark"
+
+
+def data_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder that holds one data directory per cluster."""
+    home = environment.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(home, "conclave")
+
+
+def runtime_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder that holds one runtime directory per cluster.
+
+    A long $XDG_RUNTIME_DIR is passed over: the peer socket of the longest cluster name must fit
+    into a socket address.
+    """
+    longest = "/conclave/" + "n" * 32 + "/" + "f" * 16 + ".2"
+    directory = environment.get("XDG_RUNTIME_DIR", "")
+    if directory and len(directory) + len(longest) <= SOCKET_PATH_MAX:
+        return Path(directory, "conclave")
+    return Path("/tmp", f"conclave-{os.getuid()}")  # noqa: S108  mode and owner are checked on use
+
+
+def paths_of(config: ClusterConfig, environment: Mapping[str, str] = os.environ) -> ClusterPaths:
+    """Where this cluster's files are."""
+    if config.directory:
+        data = Path(config.directory).absolute()
+    elif config.ephemeral:
+        temporary = environment.get("TMPDIR") or "/tmp"  # noqa: S108
+        data = Path(temporary, f"conclave-{os.getuid()}-ephemeral", config.name)
+    else:
+        data = data_root(environment) / config.name
+    return ClusterPaths(data, runtime_root(environment) / config.name)
+
+
+def save(path: Path, config: ClusterConfig, identity: Identity) -> None:
+    """Write `cluster.json` whole or not at all."""
+    document = {
+        "format": FORMAT_VERSION,
+        "config": config.document(),
+        "cluster_id": f"{identity.cluster_id:x}",
+        "members": {name: f"{member:x}" for name, member in identity.members},
+    }
+    write_json(path, document)
+
+
+def load(path: Path) -> tuple[ClusterConfig, Identity] | None:
+    """Read `cluster.json`; None when there is no such file.
+
+    Raises:
+        Conflict: the file is damaged or was written by a newer release.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] > FORMAT_VERSION:
+            raise Conflict(f"{path} was written by a newer release (format {document['format']})")
+        members = tuple((name, int(text, 16)) for name, text in document["members"].items())
+        identity = Identity(int(document["cluster_id"], 16), members)
+        return ClusterConfig.from_document(document["config"]), identity
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, BadRequest) as error:
+        raise Conflict(
+            f"{path} is damaged: {error}",
+            hint="restore the file, or remove the directory if its data may go",
+        ) from error
+
+
+def settle(wanted: ClusterConfig, stored: ClusterConfig | None) -> ClusterConfig:
+    """The config to run: what was stored decides who the nodes are, the rest may change.
+
+    Raises:
+        Conflict: the directory holds a cluster of another size.
+    """
+    if stored is None:
+        return wanted
+    if wanted.nodes != stored.nodes:
+        raise Conflict(
+            f"cluster {stored.name!r} has {stored.nodes} nodes, not {wanted.nodes}",
+            hint="take the same number, another name (-c), or remove it first: conclave rm",
+            data={"nodes": stored.nodes},
+        )
+    return replace(wanted, first_leader=stored.first_leader)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a small JSON file atomically and durably."""
+    temporary = path.with_suffix(".new")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _random_id() -> int:
+    return int.from_bytes(os.urandom(8), "big") or 1
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise BadRequest(message)

@@ -1,0 +1,203 @@
+"""Starting a daemon and watching it become ready; finding and removing clusters of this user.
+
+The launcher does as little as it can: it spawns `python -m cluster` with a pipe to report its
+progress through, and hands on what comes. The daemon owns every decision (locks, ports, layout),
+because only it holds the locks. A launch that does not reach "ready" is undone unless the caller
+retains it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from cluster.config import ClusterConfig, ClusterPaths, data_root, load, paths_of, runtime_root
+from cluster.document import Progress
+from cluster.errors import ClusterError, Conflict, NotRunning, StartFailed, WaitTimeout, error_from
+from cluster.exchange import request_json
+
+LOG_TAIL_LINES = 8
+UNDO_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCluster:
+    """A cluster that this user has on this host."""
+
+    name: str
+    state: Literal["running", "stopped", "stale"]
+    """Stale: its runtime directory outlived its supervisor; the next `up` sweeps it."""
+    directory: Path
+    socket: Path
+    pid: int | None
+    """The supervisor's, while it runs."""
+
+
+def launch(
+    config: ClusterConfig, *, timeout_s: float = 30.0, retain: bool = False
+) -> Iterator[Progress]:
+    """Start a cluster, or find it running; yields until a leader has committed a write.
+
+    The last value's phase is "ready" or "already-up".
+
+    Args:
+        retain: keep a cluster that does not become ready, to look at it.
+
+    Raises:
+        Held: another supervisor owns the data directory.
+        PortHeld: a remembered port belongs to a stranger.
+        StartFailed: the daemon ended, or too few nodes came up for a quorum.
+        WaitTimeout: not ready in time.
+    """
+    paths = paths_of(config)
+    running = _already_up(config, paths)
+    if running is not None:
+        yield running
+        return
+    reader, child = _spawn(config, paths)
+    ready = False
+    try:
+        for line in _lines(reader, time.monotonic() + timeout_s):
+            if "error" in line:
+                raise error_from(line["error"])
+            ready = line["phase"] == "ready"
+            yield cast(Progress, line)
+            if ready:
+                return
+        raise StartFailed(
+            "the supervisor ended before the cluster was ready",
+            hint=f"see {paths.supervisor_log}",
+            data={"log": _tail(paths.supervisor_log)},
+        )
+    finally:
+        os.close(reader)
+        if not (ready or retain):
+            _undo(paths.socket)
+        os.waitpid(child, 0)
+
+
+def known_clusters() -> list[KnownCluster]:
+    """All clusters of this user, by name: from runtime directories and the default data root."""
+    names = {path.parent.name for path in data_root().glob("*/cluster.json")}
+    names |= {path.name for path in runtime_root().glob("*") if path.is_dir()}
+    return [describe(name) for name in sorted(names)]
+
+
+def describe(name: str) -> KnownCluster:
+    """What is known about one name, without asking the daemon."""
+    runtime = runtime_root() / name
+    data = data_root() / name
+    with suppress(OSError, ValueError, KeyError):
+        data = Path(json.loads((runtime / "cluster.json").read_bytes())["directory"])
+    pid = holder(runtime / "pid")
+    state: Literal["running", "stopped", "stale"] = "stale" if runtime.is_dir() else "stopped"
+    return KnownCluster(name, "running" if pid else state, data, runtime / "ctl.sock", pid)
+
+
+def remove(name: str) -> bool:
+    """Delete a stopped cluster's directories; False when there was nothing.
+
+    Raises:
+        Conflict: it runs.
+    """
+    known = describe(name)
+    if known.state == "running":
+        raise Conflict(f"cluster {name!r} runs (supervisor {known.pid})", hint="conclave down")
+    stored = known.directory / "cluster.json"
+    found = stored.exists()
+    if found and load(stored) is not None:
+        shutil.rmtree(known.directory)
+    shutil.rmtree(known.socket.parent, ignore_errors=True)
+    return found
+
+
+def holder(path: Path) -> int | None:
+    """The pid that holds the flock of a lock file; None when nobody does."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return int(path.read_bytes() or b"0") or None
+    return None
+
+
+def _already_up(config: ClusterConfig, paths: ClusterPaths) -> Progress | None:
+    began = time.monotonic()
+    try:
+        status = request_json(paths.socket, "GET", "/v1/status", timeout_s=UNDO_TIMEOUT_S)
+    except NotRunning:
+        return None
+    if config.directory and status["directory"] != str(paths.data):
+        raise Conflict(
+            f"cluster {config.name!r} runs already, on {status['directory']}",
+            hint="choose another name (-c)",
+        )
+    ms = (time.monotonic() - began) * 1e3
+    return cast(Progress, {"phase": "already-up", "ms": ms, "status": status})
+
+
+def _spawn(config: ClusterConfig, paths: ClusterPaths) -> tuple[int, int]:
+    """Start the daemon's first process; returns the progress pipe and the pid to reap."""
+    try:
+        paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = os.open(paths.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise StartFailed(f"cannot use {paths.data}: {error.strerror}") from error
+    reader, writer = os.pipe()
+    # -P: a folder of the caller's named `cluster` or `node` must not be taken for ours.
+    program = [sys.executable, "-P", "-m", "cluster"]
+    arguments = [*program, "--progress-fd", "3", json.dumps(config.document())]
+    actions: Sequence[tuple[Any, ...]] = (
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, log, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
+        (os.POSIX_SPAWN_DUP2, writer, 3),
+    )
+    try:
+        child = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=actions)
+    finally:
+        os.close(writer)
+        os.close(log)
+    return reader, child
+
+
+def _lines(reader: int, deadline: float) -> Iterator[dict[str, Any]]:
+    rest = b""
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise WaitTimeout("the cluster was not ready in time", hint="conclave up --timeout 60s")
+        content = os.read(reader, 65_536)
+        if not content:
+            return
+        *complete, rest = (rest + content).split(b"\n")
+        for line in complete:
+            yield json.loads(line)
+
+
+def _undo(socket: Path) -> None:
+    """Best effort: the daemon may be gone, or on its way."""
+    body = json.dumps({"id": 1, "method": "down", "params": {}}).encode()
+    try:
+        request_json(socket, "POST", "/v1/rpc", body, timeout_s=UNDO_TIMEOUT_S)
+    except ClusterError:
+        return
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    except OSError:
+        return []
