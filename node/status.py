@@ -7,16 +7,8 @@ loop's parts. Nothing here computes; a value is a copy of one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
-
-class Role(Enum):
-    """The four roles of Raft with pre-vote; the value is what status pages and metrics print."""
-
-    FOLLOWER = "follower"
-    PRE_CANDIDATE = "pre-candidate"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
+from node.raft.ready import Role
 
 
 @dataclass(frozen=True, slots=True)
