@@ -1,0 +1,136 @@
+"""The lost-tail detector: a note, kept outside the database, of what was acknowledged.
+
+LevelDB opens without complaint after its write-ahead log was truncated, emptied or deleted: it
+takes a short tail for a crashed writer. Raft would then forget votes and acknowledged entries. So
+the writer notes after each sync, and before anything is acknowledged, how far the disk got; at
+boot a database that is behind its mark is not to be trusted.
+
+The file is a shared memory map of two slots, each with its own CRC, written in turn, so that a
+process killed in the middle of an update leaves the other slot whole. It is never synced: the page
+cache outlives the process, and after a power cut an older mark merely detects less. It lives
+*beside* the data directory, so that deleting the directory does not delete the witness.
+
+    write_seq 0        creation of the database has begun; nothing was ever acknowledged
+    write_seq n        the batch n is on disk
+
+Source: etcd issues 13509 and 16220 tell what happens without such a witness.
+"""
+
+import mmap
+import os
+from pathlib import Path
+from struct import Struct
+from zlib import crc32
+
+from msgspec import Struct as Record
+
+from store.errors import Damaged, check
+
+_MAGIC = b"cnmk"
+_SLOT = Struct(">4s16sQQQQQQ")
+_CRC = Struct(">I")
+_SLOT_BYTES = 128
+_FILE_BYTES = 2 * _SLOT_BYTES
+
+
+class MarkFigures(Record, frozen=True, gc=False):
+    """What one slot says."""
+
+    uuid: bytes
+    member_id: int
+    write_seq: int
+    term: int
+    vote: int
+    last_index: int
+    last_term: int
+
+
+class Mark:
+    """An open mark file. One process, one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Map an existing mark.
+
+        Raises:
+            FileNotFoundError: there is none.
+            Damaged: no slot is whole.
+        """
+        self._map = _map(path)
+        found = [figures for slot in (0, 1) if (figures := self._read(slot)) is not None]
+        if not found:
+            self._map.close()
+            raise Damaged(f"{path.name} has no intact slot")
+        self._figures = max(found, key=lambda figures: figures.write_seq)
+        self._slot = 0 if self._read(0) == self._figures else 1
+
+    @classmethod
+    def create(cls, path: Path, uuid: bytes, member_id: int) -> "Mark":
+        """Write a mark with sequence 0, replacing an older one of the same kind, and sync it."""
+        figures = MarkFigures(uuid, member_id, 0, 0, 0, 0, 0)
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_bytes(_encode(figures).ljust(_FILE_BYTES, b"\0"))
+        _sync(fresh)
+        fresh.rename(path)
+        _sync(path.parent)
+        return cls(path)
+
+    @property
+    def figures(self) -> MarkFigures:
+        """The newest update that is whole."""
+        return self._figures
+
+    def update(self, figures: MarkFigures) -> None:
+        """Note what has just been synced. Survives this process, not the kernel."""
+        check(figures.write_seq > self._figures.write_seq, "the mark went back", figures)
+        self._slot ^= 1
+        start = self._slot * _SLOT_BYTES
+        self._map[start : start + _SLOT.size + _CRC.size] = _encode(figures)
+        self._figures = figures
+
+    def close(self) -> None:
+        """Unmap. The file stays."""
+        self._map.close()
+
+    def _read(self, slot: int) -> MarkFigures | None:
+        start = slot * _SLOT_BYTES
+        return _decode(self._map[start : start + _SLOT.size + _CRC.size])
+
+
+def _encode(figures: MarkFigures) -> bytes:
+    body = _SLOT.pack(
+        _MAGIC,
+        figures.uuid,
+        figures.member_id,
+        figures.write_seq,
+        figures.term,
+        figures.vote,
+        figures.last_index,
+        figures.last_term,
+    )
+    return body + _CRC.pack(crc32(body))
+
+
+def _decode(raw: bytes) -> MarkFigures | None:
+    body, crc = raw[: _SLOT.size], raw[_SLOT.size :]
+    if crc != _CRC.pack(crc32(body)) or not body.startswith(_MAGIC):
+        return None
+    return MarkFigures(*_SLOT.unpack(body)[1:])
+
+
+def _map(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size != _FILE_BYTES:
+            raise Damaged(f"{path.name} has {size} bytes instead of {_FILE_BYTES}")
+        return mmap.mmap(descriptor, _FILE_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
