@@ -1,0 +1,101 @@
+"""What may enter the leader's log.
+
+A batch is taken or refused as one. Nothing is queued here: who is refused asks again, so that a
+limit is felt where the load comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from node.raft.membership import describe_refusal
+from node.raft.message import ConfChange, EntryKind, Propose
+from node.raft.raft import Raft
+from node.raft.ready import NoteKind, Proposed, Role
+
+READY_PERCENT = 90
+"""A learner may be promoted when it holds this share of the leader's log, as in etcd."""
+
+
+def propose(raft: Raft, kind: EntryKind, data: Sequence[bytes], *, forward: bool) -> Proposed:
+    """Take `data` into the log here, or send it to the leader if `forward` allows.
+
+    What a leader makes on its own account (an expired lease, say) must not be forwarded: from a
+    deposed leader it would reach the new one, which knows better.
+    """
+    if raft.role is Role.LEADER:
+        return _take(raft, kind, data)
+    if not raft.leader or not forward:
+        return Proposed.NO_LEADER
+    raft.send(Propose(raft.id, raft.leader, raft.term, kind, list(data)))
+    return Proposed.FORWARDED
+
+
+def handle_forwarded(raft: Raft, message: Propose) -> None:
+    """A follower's proposal; one that is dropped is missed by the follower's own deadline."""
+    try:
+        kind = EntryKind(message.kind)
+    except ValueError:
+        raft.note(NoteKind.MESSAGE_IGNORED, "proposal of unknown kind", message.sender)
+        return
+    _take(raft, kind, message.data)
+
+
+def _take(raft: Raft, kind: EntryKind, data: Sequence[bytes]) -> Proposed:
+    if kind is EntryKind.CONF_CHANGE:
+        return _take_conf_change(raft, data)
+    if raft.transferee:
+        return _drop(raft, "leadership is being transferred")
+    if not _fits(raft, data):
+        return _drop(raft, "too many uncommitted bytes")
+    if data:
+        raft.append_own(kind, data)
+    return Proposed.ACCEPTED
+
+
+def _fits(raft: Raft, data: Sequence[bytes]) -> bool:
+    """An empty tail takes any single batch, and empty entries always pass: the limit must never
+    keep a leader from making progress."""
+    size, tail = sum(map(len, data)), raft.uncommitted_bytes
+    return size == 0 or tail == 0 or tail + size <= raft.config.uncommitted_bytes_max
+
+
+def _take_conf_change(raft: Raft, data: Sequence[bytes]) -> Proposed:
+    if raft.transferee:
+        return _drop(raft, "leadership is being transferred")
+    if not raft.committed_in_term() or raft.log.applied < raft.pending_conf_index:
+        # One at a time, and none before the own term commits: two overlapping changes of
+        # different leaders could share no member in their majorities (Ongaro, 2015).
+        return _drop(raft, "an earlier change may be under way")
+    reason = _describe_refusal(raft, data)
+    if reason is not None:
+        raft.note(NoteKind.PROPOSAL_DROPPED, reason)
+        return Proposed.REFUSED
+    raft.append_own(EntryKind.CONF_CHANGE, data)
+    raft.pending_conf_index = raft.log.last_index
+    return Proposed.ACCEPTED
+
+
+def _describe_refusal(raft: Raft, data: Sequence[bytes]) -> str | None:
+    if len(data) != 1:
+        return "one change at a time"
+    try:
+        change = msgspec.msgpack.decode(data[0], type=ConfChange)
+    except msgspec.DecodeError:
+        return "malformed change"
+    progress = raft.roster.progress.get(change.member)
+    match = progress.match if progress is not None else 0
+    caught_up = match * 100 >= raft.log.commit * READY_PERCENT
+    return describe_refusal(raft.roster.conf, change, lambda member: _live(raft, member), caught_up)
+
+
+def _live(raft: Raft, member: int) -> bool:
+    progress = raft.roster.progress.get(member)
+    return member == raft.id or (progress is not None and progress.active)
+
+
+def _drop(raft: Raft, reason: str) -> Proposed:
+    raft.note(NoteKind.PROPOSAL_DROPPED, reason)
+    return Proposed.DROPPED
