@@ -195,16 +195,18 @@ class Core:
         return ready
 
     def persisted(self, token: PersistToken) -> None:
-        """The write that came with `token` is synced, and so are all before it."""
-        check(bool(self._in_flight), "a write completed that was never handed out")
+        """The write that came with `token` is synced, and so are all before it. From here on the
+        storage must show it.
+
+        Raises: InvariantViolated.
+        """
+        writes, tail = self._in_flight, self._raft.log.tail
         check(
-            self._in_flight[0].token.sequence
-            <= token.sequence
-            <= self._in_flight[-1].token.sequence,
+            tail.acknowledged < token.sequence <= tail.issued,
             "a write completed twice, or was never handed out",
         )
-        while self._in_flight and self._in_flight[0].token.sequence <= token.sequence:
-            self._complete(self._in_flight.popleft())
+        while writes and writes[0].token.sequence <= token.sequence:
+            self._complete(writes.popleft())
 
     def applied_to(self, index: int) -> None:
         """Everything up to `index` is applied; `index` was handed out in `Ready.committed`."""

@@ -114,7 +114,8 @@ class PreVoteReply(Envelope, frozen=True, array_like=True, tag=2, gc=False):
 
 
 class Vote(Envelope, frozen=True, array_like=True, tag=3, gc=False):
-    """RequestVote. `force` marks a transfer of leadership: leader stickiness does not apply."""
+    """RequestVote; leaves only when the candidate's term and log are on disk. `force` marks a
+    transfer of leadership: leader stickiness does not apply."""
 
     last_index: int
     last_term: int

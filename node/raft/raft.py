@@ -26,6 +26,7 @@ from node.raft.message import (
     HardState,
     Message,
     PreVoteReply,
+    Vote,
     VoteReply,
     entries_bytes,
 )
@@ -33,9 +34,14 @@ from node.raft.read_round import ReadRounds
 from node.raft.ready import Note, NoteKind, ReadState, Role, SoftState
 from node.raft.roster import Roster
 
-AFTER_APPEND = frozenset({AppendReply, VoteReply, PreVoteReply})
-"""Kinds that promise something durable. Refusals are among them: that they could leave earlier
-has not been proved."""
+AFTER_APPEND = frozenset({AppendReply, Vote, VoteReply, PreVoteReply})
+"""Kinds that rest on something durable. Refusals are among them: that they could leave earlier
+has not been proved.
+
+The request for a vote waits too. If it left at once, others could elect a candidate that then
+crashes before its own term is on disk. Restarted in the term before, and perhaps without the tail
+that won it the election, it could be elected to the *same* term again, by answers still under way
+or by whoever has not heard of its first reign, and write other entries to the same positions."""
 
 
 class Random(Protocol):
