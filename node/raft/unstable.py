@@ -34,15 +34,6 @@ class Unstable:
         "snapshot",
         "snapshot_handed",
     )
-        "_valid_from",
-        "acknowledged",
-        "entries",
-        "handed",
-        "issued",
-        "offset",
-        "snapshot",
-        "snapshot_handed",
-    )
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
