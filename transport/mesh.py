@@ -1,0 +1,350 @@
+"""All peers of one member: what is sent to them, and what came from them.
+
+The mesh delivers a payload at most once and in the order of its channel, or not at all: a message
+that cannot go out at once is refused, one that is lost on the way is lost without a word. It does
+not retry, acknowledge, or know what it carries. That is what Raft asks of a network, and more would
+only hide from it how things stand.
+
+    send:    payload ──► Link ──► inline frame, or arena slot + frame with its descriptor ──► ZeroMQ
+    receive: ZeroMQ ──► decode ──► cluster, recipient, sender, lives, order ──► payload
+
+Nothing a peer or a stranger writes to our sockets makes it raise: what is not a frame of a peer's
+present life for our present life is counted by its reason and dropped.
+
+The sockets of member m are `<directory>/<m as 16 hex digits>.<channel number>`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+import msgspec
+
+from transport.arena import Arena
+from transport.claim import Claim
+from transport.errors import check
+from transport.frame import (
+    HEADER_BYTES,
+    Channel,
+    FrameRejected,
+    Identity,
+    Rejection,
+    decode,
+)
+from transport.link import Link
+from transport.zeromq import Dialer, Sockets
+
+__all__ = [
+    "Channel",
+    "Counters",
+    "Mesh",
+    "MeshConfig",
+    "MeshPort",
+    "Received",
+    "Rejection",
+    "Unsent",
+]
+
+STRANGERS_MAX: Final = 64
+"""Lives remembered of members that are no peers yet."""
+
+
+class MeshConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One life of one member, and the bounds of its traffic."""
+
+    cluster_id: int
+    member_id: int
+    incarnation: int
+    """Drawn at random at every start of the process; not 0."""
+    directory: str
+    """Where the sockets of all members lie: absolute, 0700, and short (107 bytes with the name)."""
+    arena_paths: Mapping[int, str] = {}
+    """By member id, our own included. A member without one sends everything inline."""
+    arena_threshold_bytes: int = 32 << 10
+    """Payloads from this size on travel through the arena: below it there is no gain."""
+    arena_age_ms_max: int = 2_000
+    """How long a slot waits for a reader that does not answer."""
+    queue_frames_max: int = 512
+    """Unsent frames per peer on the control and append channels: two windows of Raft."""
+    bulk_queue_frames_max: int = 32
+    frame_bytes_max: int = 4 << 20
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """One payload from a peer."""
+
+    sender: int
+    incarnation: int
+    """The life of the sender that sent it."""
+    channel: Channel
+    payload: bytes
+
+
+class Unsent(StrEnum):
+    """Why `send` returned False."""
+
+    STRANGER = "stranger"
+    """Not a peer."""
+    SILENT = "silent"
+    """Nothing has been heard of the peer so far, so it is not known which life to address."""
+    BLOCKED = "blocked"
+    """Not connected, or too much is queued."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has gone through a mesh since it was made."""
+
+    sent: int = 0
+    sent_bytes: int = 0
+    """Of payloads, whichever way they went."""
+    received: int = 0
+    received_bytes: int = 0
+    arena_sent: int = 0
+    arena_fallbacks: int = 0
+    """Payloads that went inline because the arena was full."""
+    unsent: dict[Unsent, int] = field(default_factory=lambda: dict.fromkeys(Unsent, 0))
+    rejected: dict[Rejection, int] = field(default_factory=lambda: dict.fromkeys(Rejection, 0))
+
+
+class MeshPort(Protocol):
+    """What a member's loop needs of its peers; `transport.memory` has the other implementation."""
+
+    @property
+    def counters(self) -> Counters:
+        """The running totals; read, never written by others."""
+
+    def add_peer(self, peer: int) -> None:
+        """Start to exchange frames with a member; no effect if it is a peer."""
+
+    def remove_peer(self, peer: int) -> None:
+        """Stop it, and drop what is queued; no effect if it is no peer."""
+
+    def peers(self) -> list[int]:
+        """Return the ids of all peers, sorted."""
+
+    def send(self, to: int, channel: Channel, payload: bytes) -> bool:
+        """Hand a payload over without waiting; False = not sent, so tell Raft.
+
+        True promises nothing about its arrival.
+        """
+
+    def receive(self, frames_max: int) -> list[Received]:
+        """Return up to `frames_max` payloads that have arrived, control first.
+
+        Call it after every wakeup of `filenos` until it returns an empty list.
+        """
+
+    def filenos(self) -> list[int]:
+        """Return the descriptors that become readable when something arrives. Edge-triggered:
+        they announce only what comes after the last empty `receive`.
+        """
+
+    def close(self) -> None:
+        """Drop everything that is queued and leave."""
+
+
+class Mesh:
+    """The mesh over ZeroMQ ipc and shared memory. Belongs to one thread; made after the fork."""
+
+    def __init__(self, config: MeshConfig) -> None:
+        """Claim this member's addresses, take over its arena and start to listen.
+
+        Raises:
+            Claimed: another process lives as this member in this directory.
+            PathTooLong: the directory's name leaves no room for a socket's.
+            RegionUnusable: the own arena cannot be mapped.
+        """
+        check(config.incarnation > 0 and config.member_id > 0, "ids are not zero")
+        self._config = config
+        self._claim = Claim(f"{config.directory}/{config.member_id:016x}.lock")
+        # Only after the claim: no earlier life of this member runs any more, so ours is younger.
+        self._identity = Identity(
+            config.cluster_id, config.member_id, config.incarnation, time.monotonic_ns()
+        )
+        self._arena = _open_arena(config)
+        self._sockets = Sockets(message_bytes_max=config.frame_bytes_max)
+        self._listeners = [
+            (
+                channel,
+                self._sockets.listen(
+                    self._path(config.member_id, channel), queue_messages_max=self._queue(channel)
+                ),
+            )
+            for channel in Channel
+        ]
+        self._links: dict[int, Link] = {}
+        self._strangers: dict[int, Identity] = {}  # by member, the latest heard last
+        self._sequence = 0  # of all frames to all peers: a peer added again never sees it go back
+        self._counters = Counters()
+
+    @property
+    def counters(self) -> Counters:
+        """The running totals; read, never written by others."""
+        return self._counters
+
+    # ------------------------------------------------------------------ peers
+
+    def add_peer(self, peer: int) -> None:
+        """Dial a member; no effect if it is a peer."""
+        config = self._config
+        check(peer != config.member_id, "a member is not its own peer")
+        if peer in self._links:
+            return
+
+        def dial(channel: Channel) -> Dialer:
+            path = self._path(peer, channel)
+            identity = self._identity.encode()
+            return self._sockets.dial(path, identity, queue_messages_max=self._queue(channel))
+
+        link = self._links[peer] = Link(
+            self._identity,
+            peer,
+            dial,
+            self._sockets.hang_up,
+            arena=self._arena,
+            peer_arena_path=config.arena_paths.get(peer, ""),
+            arena_threshold_bytes=config.arena_threshold_bytes,
+        )
+        # It may have announced itself before we knew it as a peer, and will not do so again.
+        if (stranger := self._strangers.pop(peer, None)) is not None:
+            link.greet(stranger)
+
+    def remove_peer(self, peer: int) -> None:
+        """Hang up, and drop what is queued; no effect if it is no peer."""
+        link = self._links.pop(peer, None)
+        if link is not None:
+            if link.greeted is not None:
+                self._note_stranger(link.greeted)
+            link.close()
+
+    def peers(self) -> list[int]:
+        """Return the ids of all peers, sorted."""
+        return sorted(self._links)
+
+    # ------------------------------------------------------------------ out
+
+    def send(self, to: int, channel: Channel, payload: bytes) -> bool:
+        """Hand a payload over without waiting; False = not sent, so tell Raft."""
+        check(len(payload) + HEADER_BYTES <= self._config.frame_bytes_max, "a payload fits a frame")
+        link = self._links.get(to)
+        if link is None or not link.incarnation:
+            return self._unsent(Unsent.STRANGER if link is None else Unsent.SILENT)
+        counters = self._counters
+        sequence = self._sequence = self._sequence + 1
+        sent: bool | None = None
+        if link.wants_arena(channel, payload):
+            sent = link.lend(channel, payload, sequence)
+            counters.arena_sent += sent is True
+            counters.arena_fallbacks += sent is None
+        if sent is None:
+            sent = link.send(channel, payload, sequence)
+        if not sent:
+            return self._unsent(Unsent.BLOCKED)
+        counters.sent += 1
+        counters.sent_bytes += len(payload)
+        return True
+
+    # ------------------------------------------------------------------ in
+
+    def filenos(self) -> list[int]:
+        """Return the one descriptor that stands for all sockets, for the life of the mesh."""
+        return [self._sockets.fileno()]
+
+    def receive(self, frames_max: int) -> list[Received]:
+        """Return up to `frames_max` payloads that have arrived, control first.
+
+        Dropped messages do not count: an empty list means that the sockets are empty.
+        """
+        self._sockets.notice()
+        batch: list[Received] = []
+        for channel, listener in self._listeners:
+            receive = listener.receive
+            while len(batch) < frames_max and (message := receive()) is not None:
+                try:
+                    received = self._admit(channel, *message)
+                except FrameRejected as rejected:
+                    self._counters.rejected[rejected.reason] += 1
+                    continue
+                if received is not None:
+                    batch.append(received)
+        return batch
+
+    def close(self) -> None:
+        """Drop everything that is queued, close the sockets and give the addresses up."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+        self._sockets.close()
+        if self._arena is not None:
+            self._arena.close()
+        self._claim.close()
+
+    # ------------------------------------------------------------------ rooms behind
+
+    def _admit(self, channel: Channel, identity: bytes, message: bytes) -> Received | None:
+        config = self._config
+        if not message:
+            self._probed(Identity.decode(identity))
+            return None
+        frame = decode(message)
+        sender = frame.sender
+        if frame.cluster != config.cluster_id:
+            raise FrameRejected(Rejection.CLUSTER)
+        if frame.to != config.member_id:
+            raise FrameRejected(Rejection.RECIPIENT)
+        if frame.channel != channel:
+            raise FrameRejected(Rejection.CHANNEL)
+        link = self._links.get(sender)
+        if link is None:
+            raise FrameRejected(Rejection.SENDER)
+        if frame.incarnation != link.incarnation:
+            raise FrameRejected(Rejection.INCARNATION)
+        if frame.to_incarnation != config.incarnation:
+            raise FrameRejected(Rejection.PREDECESSOR)
+        payload = link.accept(frame)
+        self._counters.received += 1
+        self._counters.received_bytes += len(payload)
+        return Received(sender, frame.incarnation, channel, payload)
+
+    def _probed(self, identity: Identity) -> None:
+        """Note which life of a member has just connected to us."""
+        if identity.cluster != self._config.cluster_id:
+            raise FrameRejected(Rejection.CLUSTER)
+        link = self._links.get(identity.member)
+        if link is None:
+            self._note_stranger(identity)
+        else:
+            link.greet(identity)
+
+    def _note_stranger(self, identity: Identity) -> None:
+        strangers = self._strangers
+        known = strangers.pop(identity.member, identity)
+        strangers[identity.member] = max(known, identity, key=lambda life: life.born_ns)
+        if len(strangers) > STRANGERS_MAX:
+            del strangers[next(iter(strangers))]
+
+    def _unsent(self, reason: Unsent) -> bool:
+        self._counters.unsent[reason] += 1
+        return False
+
+    def _queue(self, channel: Channel) -> int:
+        config = self._config
+        bulk = channel is Channel.BULK
+        return config.bulk_queue_frames_max if bulk else config.queue_frames_max
+
+    def _path(self, member: int, channel: Channel) -> str:
+        return f"{self._config.directory}/{member:016x}.{channel.value}"
+
+
+def _open_arena(config: MeshConfig) -> Arena | None:
+    path = config.arena_paths.get(config.member_id, "")
+    if not path:
+        return None
+    check(os.path.isabs(path), "arena paths are absolute")
+    return Arena(path, config.incarnation, age_ns_max=config.arena_age_ms_max * 1_000_000)

@@ -1,0 +1,203 @@
+"""ZeroMQ as this project uses it, and the only module that imports it.
+
+Two kinds of socket on ipc paths: a `Listener` (ROUTER, only receives) and a `Dialer` (DEALER, only
+sends), so every ordered pair of members has one connection per direction and channel. The settings
+are the whole point of this file; each stands beside the accident that it prevents.
+
+A ZeroMQ socket works only while its owner calls it: even that a connection has come about is a
+note in its mailbox, and its descriptor tells, once, that there are new notes. So all sockets of a
+process share one epoll set, whose own descriptor its loop waits for; `Sockets.notice` then visits
+exactly the sockets that have news.
+
+Never make a `Sockets` before a fork: ZeroMQ's I/O thread does not survive one. Everything here
+belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import Final, Protocol
+
+import zmq
+
+from transport.errors import TransportError
+
+PATH_BYTES_MAX: Final = 107
+"""What `sockaddr_un` holds besides its final zero."""
+
+RECONNECT_MS: Final = 10
+RECONNECT_MS_MAX: Final = 200
+
+# Plain integers: on the way through an enumeration each call would cost 0.3 µs more.
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_EVENTS: Final = int(zmq.EVENTS)
+_RCVMORE: Final = int(zmq.RCVMORE)
+_POLLOUT: Final = int(zmq.POLLOUT)
+
+
+class PathTooLong(TransportError):
+    """An ipc path that a unix socket address cannot hold."""
+
+    def __init__(self, path: str) -> None:
+        """Name the path and the bound."""
+        super().__init__(f"{path!r} is longer than {PATH_BYTES_MAX} bytes")
+        self.path = path
+
+
+class _Watched(Protocol):
+    def notice(self) -> None:
+        """Read the mailbox of a socket whose descriptor has become readable."""
+
+
+class Listener:
+    """Receives whole messages from whoever dials its path."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        """Own a bound socket."""
+        self._socket = socket
+        self._news = True
+
+    def notice(self) -> None:
+        """Something may have arrived."""
+        self._news = True
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """Return (routing id, message), or None when nothing has come since the last None.
+
+        A new connection shows as an empty message. Parts beyond the first are no protocol of ours:
+        such a message is returned as an empty part with an empty routing id, which nobody accepts.
+        """
+        if not self._news:
+            return None
+        socket = self._socket
+        try:
+            identity = socket.recv(_NOBLOCK)
+        except zmq.Again:
+            self._news = False
+            return None
+        message = socket.recv(_NOBLOCK)
+        if not socket.get(_RCVMORE):
+            return identity, message
+        while socket.get(_RCVMORE):
+            socket.recv(_NOBLOCK)
+        return b"", b""
+
+
+class Dialer:
+    """Sends whole messages to one path, while somebody is connected there, and never waits."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        """Own a connecting socket."""
+        self._socket = socket
+
+    def notice(self) -> None:
+        """A connection has come about or ended, or a full queue has room again."""
+        self.connected()
+
+    def connected(self) -> bool:
+        """Return whether a message would be taken right now."""
+        return bool(self._socket.get(_EVENTS) & _POLLOUT)  # type: ignore[operator]
+
+    def send(self, message: bytes) -> bool:
+        """Hand a message over; False when there is no connection or its queue is full."""
+        try:
+            self._socket.send(message, _NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+
+class Sockets:
+    """One ZeroMQ context with one I/O thread, and the sockets that were made from it."""
+
+    def __init__(self, *, message_bytes_max: int) -> None:
+        """Start the I/O thread: only ever in the process that will use it."""
+        self._context = zmq.Context(io_threads=1)
+        self._message_bytes_max = message_bytes_max
+        self._epoll = select.epoll()
+        self._watched: dict[int, _Watched] = {}
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while some socket has news; call `notice` then."""
+        return self._epoll.fileno()
+
+    def notice(self) -> None:
+        """Let every socket that has news read them."""
+        for descriptor, _ in self._epoll.poll(0):
+            self._watched[descriptor].notice()
+
+    def listen(self, path: str, *, queue_messages_max: int) -> Listener:
+        """Bind `path`. A socket file that a dead process left there is replaced.
+
+        ZeroMQ would also replace the file of a living one and take its traffic without a word, so
+        the caller makes sure that `path` is its own (see `transport.claim`).
+
+        Raises:
+            PathTooLong: `path` does not fit into a socket address.
+        """
+        socket = self._socket(zmq.ROUTER)
+        socket.set(zmq.RCVHWM, queue_messages_max)
+        # Before this size is allocated the connection is closed, and with it the sender's mistake.
+        socket.set(zmq.MAXMSGSIZE, self._message_bytes_max)
+        # The same life of a peer dials again while its old connection still looks alive: the new
+        # one counts. By default ZeroMQ ignores the new one for as long as the old one stays.
+        socket.set(zmq.ROUTER_HANDOVER, 1)
+        socket.bind(_endpoint(path))
+        listener = Listener(socket)
+        self._watch(socket, listener)
+        return listener
+
+    def dial(self, path: str, identity: bytes, *, queue_messages_max: int) -> Dialer:
+        """Connect to `path`, now or whenever somebody binds it; announce `identity` on connection.
+
+        Raises:
+            PathTooLong: `path` does not fit into a socket address.
+        """
+        socket = self._socket(zmq.DEALER)
+        socket.set(zmq.SNDHWM, queue_messages_max)
+        socket.set(zmq.ROUTING_ID, identity)
+        # Without it messages queue up while nobody is there and reach whoever binds next.
+        socket.set(zmq.IMMEDIATE, 1)
+        # An empty message at each connection: how the other side learns who lives here now.
+        socket.set(zmq.PROBE_ROUTER, 1)
+        socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
+        socket.connect(_endpoint(path))
+        dialer = Dialer(socket)
+        self._watch(socket, dialer)
+        return dialer
+
+    def hang_up(self, dialer: Dialer) -> None:
+        """Close one dialer at once; what it has queued is dropped."""
+        socket = dialer._socket  # the two classes are one mechanism
+        descriptor = socket.fileno()
+        # Before the socket closes: a closed descriptor number may be another socket's next.
+        self._epoll.unregister(descriptor)
+        del self._watched[descriptor]
+        socket.close(0)
+
+    def close(self) -> None:
+        """Close every socket at once and end the I/O thread; queued messages are dropped."""
+        self._epoll.close()
+        self._watched.clear()
+        self._context.destroy(0)
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        # A closed socket that still wants to deliver would keep the process from ending.
+        socket.set(zmq.LINGER, 0)
+        return socket
+
+    def _watch(self, socket: zmq.Socket[bytes], watched: _Watched) -> None:
+        descriptor = socket.fileno()
+        self._watched[descriptor] = watched
+        self._epoll.register(descriptor, select.EPOLLIN)
+        # What the mailbox took in before it was watched is not announced again.
+        watched.notice()
+
+
+def _endpoint(path: str) -> str:
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        raise PathTooLong(path)
+    return f"ipc://{path}"
