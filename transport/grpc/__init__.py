@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transport.grpc.client import GrpcClient
 from transport.grpc.event import (
     CallCancelled,
     CallEnded,
@@ -29,6 +30,7 @@ __all__ = [
     "ConnectionClosed",
     "Drained",
     "Draining",
+    "GrpcClient",
     "GrpcServer",
     "HalfClosed",
     "MessageReceived",

@@ -1,0 +1,40 @@
+"""The policing of client pings.
+
+A client that pings more often than every five seconds, or with no call open, collects strikes; any
+HEADERS or DATA that the server sends forgives them, because clients measure bandwidth by pings of
+their own around data. The third strike ends the connection.
+Source: etcd's gRPC server options (min time 5 s, no pings without a stream) and the keepalive
+enforcement of grpc-go's server.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SECONDS_MIN: Final = 5.0
+_SECONDS_MIN_WITHOUT_CALL: Final = 7200.0
+_STRIKES_MAX: Final = 2
+
+
+class PingPolice:
+    """Strikes of one connection."""
+
+    __slots__ = ("_last", "_strikes", "answered")
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._strikes = 0
+        self.answered = True
+        """Set whenever the server sent headers or data."""
+
+    def allows(self, now: float, open_calls: int) -> bool:
+        """Judge one ping; False = the connection has to end with "too_many_pings"."""
+        last, self._last = self._last, now
+        if self.answered:
+            self.answered = False
+            self._strikes = 0
+            return True
+        needed = _SECONDS_MIN if open_calls else _SECONDS_MIN_WITHOUT_CALL
+        if last is not None and now - last < needed:
+            self._strikes += 1
+        return self._strikes <= _STRIKES_MAX
