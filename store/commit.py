@@ -48,7 +48,7 @@ class Intake:
         self._boundary = image.boundary
         self._last = image.last
         self._applied = image.applied
-        self._generation = image.generation
+        self._generation = self._claimed = image.generation
         self._bytes_total = 0
         # Written by the other thread, one word each and only upwards.
         self.durable_seq = image.write_seq
@@ -63,6 +63,13 @@ class Intake:
     def generation(self) -> int:
         """Current generation once everything admitted is written."""
         return self._generation
+
+    def claim_generation(self) -> int:
+        """A generation that no install of the last 254 has used; its records may still be there."""
+        self._claimed = (self._claimed + 1) % record.GENERATIONS
+        if self._claimed == self._generation:
+            return self.claim_generation()
+        return self._claimed
 
     def depth(self) -> tuple[int, int]:
         """Batches and bytes that are not durable yet."""

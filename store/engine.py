@@ -22,7 +22,7 @@ Operation = tuple[bytes, bytes | None]
 class Reader(Protocol):
     """Sorted bytes to look at."""
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, /) -> bytes | None:
         """The value of `key`, None when there is none."""
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:

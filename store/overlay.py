@@ -45,6 +45,7 @@ class StateView:
 
     def __init__(self, engine: Engine, generation: int) -> None:
         self._engine = engine
+        self._engine_get = engine.get
         self._latest: dict[bytes, bytes | None] = {}
         self._staged: dict[bytes, bytes | None] = {}
         self._sealed: deque[tuple[int, dict[bytes, bytes | None]]] = deque()
@@ -69,7 +70,7 @@ class StateView:
         value = self._latest.get(key, _NOT_STAGED)
         if value is not _NOT_STAGED:
             return value
-        return self._engine_get(key)
+        return self._engine_get(self._prefix + key)
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Records in `[lo, hi)` as of this call; what is staged later does not show up in it."""
@@ -128,7 +129,6 @@ class StateView:
         self._generation = generation
         self._prefix = record.state_prefix(generation)
         self._records = self._engine.prefixed(self._prefix)
-        self._engine_get = self._records.get
 
     def _patch(self, lo: bytes, hi: bytes) -> list[Operation]:
         """What the overlay knows of `[lo, hi)`, in key order, deletions included."""

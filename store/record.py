@@ -24,6 +24,7 @@ from store.errors import Damaged, FormatTooNew
 
 FORMAT = 1
 INDEX_MAX = 2**64 - 1
+GENERATIONS = 256
 
 META = b"M"
 HEAD = b"H"

@@ -85,6 +85,9 @@ class BatchWriter(Protocol):
     def generation(self) -> int:
         """The generation of state records that is current once everything submitted is written."""
 
+    def claim_generation(self) -> int:
+        """Another generation, for an install; never one that queued batches still write to."""
+
 
 class Writer:
     """The real one. `close` belongs to the thread that submits."""
@@ -116,6 +119,9 @@ class Writer:
     @property
     def generation(self) -> int:
         return self._intake.generation
+
+    def claim_generation(self) -> int:
+        return self._intake.claim_generation()
 
     def submit(self, batch: Batch) -> int:
         check(not self._closed, "a batch for a closed writer")
@@ -217,6 +223,9 @@ class SteppedWriter:
     @property
     def generation(self) -> int:
         return self._intake.generation
+
+    def claim_generation(self) -> int:
+        return self._intake.claim_generation()
 
     def submit(self, batch: Batch) -> int:
         admitted = self._intake.admit(batch)

@@ -1,0 +1,229 @@
+"""From a data directory to a store that may be trusted, or to the reason why not.
+
+    no mark, nothing in the directory      first start: create, if the caller brings a membership
+    mark at 0                              a first start was interrupted: begin it again
+    mark at n, database at m >= n          open and verify
+    mark at n, database behind, gone,      quarantine: Raft would forget votes and acknowledged
+      damaged or of another member         entries, so this member must not take part any more
+    no mark, but a database                quarantine: there is no witness that nothing is missing
+
+Verification reads the whole log once (checksums, no gaps, no term going back, the relations of the
+indices); state records are verified when they are read, by LevelDB's block checksums. Nothing is
+ever repaired here: LevelDB's repair keeps what it can read and drops the rest, which is the one
+thing that a Raft member must not do.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from functools import partial
+
+from store import record
+from store.commit import Committer, Intake
+from store.config import StoreConfig
+from store.directory import DataDirectory
+from store.engine import Engine, Operation
+from store.errors import Damaged, Quarantined
+from store.fatal import die
+from store.leveldb import LevelDBEngine
+from store.log import DurableLog, LogImage
+from store.mark import Mark, MarkFigures
+from store.memory import MemoryEngine
+from store.overlay import StateView
+from store.record import Floor, HardState, Head, Meta, Position
+from store.sweep import Sweep
+from store.writer import SteppedWriter, Writer
+
+_FIRST_GENERATION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open, verified store: its parts, to be handed to whoever uses them."""
+
+    directory: DataDirectory
+    engine: Engine
+    mark: Mark
+    log: DurableLog
+    image: LogImage
+    view: StateView
+    writer: Writer
+
+    def close(self) -> None:
+        """Write what is queued, then release everything, in the only order that is safe."""
+        self.writer.close()
+        self.engine.close()
+        self.mark.close()
+        self.directory.release()
+
+
+def open_store(
+    directory: DataDirectory,
+    cluster_id: int,
+    member_id: int,
+    config: StoreConfig,
+    *,
+    first_conf: bytes | None = None,
+) -> Store:
+    """Take the directory, verify it and start the writer.
+
+    `first_conf` is the membership of a member that starts for the first time; it is ignored when
+    the directory already has a history, and without it an empty directory is refused.
+
+    Raises:
+        DirectoryHeld: another process uses it.
+        FormatTooNew: a newer release wrote it.
+        Quarantined: it must not be trusted. The lock is released in each of these cases.
+    """
+    directory.acquire()
+    try:
+        mark = _mark_of(directory, member_id, first_conf)
+        engine = _engine_of(directory, mark, cluster_id, member_id, config, first_conf)
+        try:
+            log = DurableLog(engine)
+            image = _verified_image(log, engine, config)
+            _compare(image, mark.figures, cluster_id, member_id)
+        except BaseException:
+            engine.close()
+            raise
+    except BaseException:
+        directory.release()
+        raise
+    directory.fatal_path.unlink(missing_ok=True)
+    committer = Committer(engine, mark, image, _sweep_of(engine, image, config))
+    writer = Writer(committer, Intake(image, config), config, partial(die, directory.fatal_path))
+    view = StateView(engine, image.generation)
+    return Store(directory, engine, mark, log, image, view, writer)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStore:
+    """The same parts in memory, for tests and the simulator: its owner steps the writer."""
+
+    engine: MemoryEngine
+    log: DurableLog
+    image: LogImage
+    view: StateView
+    writer: SteppedWriter
+
+
+def open_memory_store(
+    engine: MemoryEngine,
+    cluster_id: int,
+    member_id: int,
+    config: StoreConfig,
+    *,
+    first_conf: bytes = b"",
+) -> MemoryStore:
+    """Open what `engine` holds, or create it there; opening it again plays a restart.
+
+    Raises:
+        Damaged: the engine's records contradict each other.
+    """
+    log = DurableLog(engine)
+    if engine.get(record.META) is None:
+        engine.write(first_records(Meta(bytes(16), cluster_id, member_id), first_conf))
+    image = log.load(config.tail_bytes_max)
+    committer = Committer(engine, None, image, _sweep_of(engine, image, config))
+    writer = SteppedWriter(committer, Intake(image, config))
+    return MemoryStore(engine, log, image, StateView(engine, image.generation), writer)
+
+
+def _sweep_of(engine: Engine, image: LogImage, config: StoreConfig) -> Sweep:
+    return Sweep(engine, Floor(image.boundary, image.swept), image.generation, config)
+
+
+def first_records(meta: Meta, conf: bytes) -> list[Operation]:
+    """What a new database holds: an empty log, an empty state, the first membership."""
+    head = Head(1, HardState(0, 0, 0), Position(0, 0))
+    return [
+        (record.META, record.encode_meta(meta)),
+        (record.FLOOR, record.encode_floor(Floor(Position(0, 0), 1))),
+        (record.CONF, record.encode_conf(0, conf)),
+        (record.APPLIED, record.encode_applied(Position(0, 0), b"")),
+        (record.GENERATION, record.encode_generation(_FIRST_GENERATION)),
+        (record.HEAD, record.encode_head(head)),
+    ]
+
+
+def _mark_of(directory: DataDirectory, member_id: int, first_conf: bytes | None) -> Mark:
+    """The witness, made anew only where there is nothing to witness."""
+    try:
+        return Mark(directory.mark_path)
+    except FileNotFoundError:
+        if directory.holds_database():
+            raise Quarantined(f"{directory.mark_path.name} is missing") from None
+        if first_conf is None:
+            raise Quarantined(f"there is no data in {directory.path}") from None
+    except Damaged as damage:
+        raise Quarantined(damage.what) from damage
+    return Mark.create(directory.mark_path, os.urandom(16), member_id)
+
+
+def _engine_of(
+    directory: DataDirectory,
+    mark: Mark,
+    cluster_id: int,
+    member_id: int,
+    config: StoreConfig,
+    first_conf: bytes | None,
+) -> Engine:
+    figures = mark.figures
+    if figures.write_seq == 0 and first_conf is not None:
+        meta = Meta(figures.uuid, cluster_id, member_id)
+        return _create(directory, mark, first_records(meta, first_conf), config)
+    if not directory.holds_database():
+        raise Quarantined(
+            f"the database is gone: batch {figures.write_seq} was acknowledged, "
+            f"but {directory.path} is missing or empty"
+        )
+    try:
+        return LevelDBEngine(directory.path, config)
+    except LevelDBEngine.failures as error:
+        raise Quarantined(f"LevelDB does not open: {error}") from error
+
+
+def _create(
+    directory: DataDirectory, mark: Mark, records: list[Operation], config: StoreConfig
+) -> Engine:
+    """Nothing was acknowledged as long as the mark is at 0: what an interrupted try left may go."""
+    shutil.rmtree(directory.path, ignore_errors=True)
+    engine = LevelDBEngine(directory.path, config, create=True)
+    engine.write(records)
+    _sync_parent(directory)
+    figures = mark.figures
+    mark.update(MarkFigures(figures.uuid, figures.member_id, 1, 0, 0, 0, 0))
+    return engine
+
+
+def _sync_parent(directory: DataDirectory) -> None:
+    descriptor = os.open(directory.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _verified_image(log: DurableLog, engine: Engine, config: StoreConfig) -> LogImage:
+    try:
+        return log.load(config.tail_bytes_max)
+    except Damaged as damage:
+        raise Quarantined(damage.what) from damage
+    except engine.failures as error:
+        raise Quarantined(f"LevelDB does not read: {error}") from error
+
+
+def _compare(image: LogImage, mark: MarkFigures, cluster_id: int, member_id: int) -> None:
+    meta = image.meta
+    if (meta.cluster_id, meta.member_id) != (cluster_id, member_id):
+        raise Quarantined(
+            f"the data belongs to member {meta.member_id:x} of cluster {meta.cluster_id:x}, "
+            f"not to member {member_id:x} of cluster {cluster_id:x}"
+        )
+    if meta.uuid != mark.uuid or meta.member_id != mark.member_id:
+        raise Quarantined("the database was replaced: it is not the one that the mark knows")
+    if image.write_seq < mark.write_seq:
+        raise Quarantined(
+            f"the disk lost its tail: batch {mark.write_seq} was acknowledged, "
+            f"but the database ends at {image.write_seq}"
+        )
