@@ -37,7 +37,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     kv: bytes
     """The KeyValue as an encoded field with tag 2, its place in Event and in RangeResponse."""
     record: bytes
-    """The stored record, from which the history finds the state before (`Machine.previous_kv`)."""
+    """The version record, from which the state before is found (`Machine.previous_kv`)."""
+    replaced: bytes
+    """The version record that it took the place of, if that is at hand; else empty."""
 
 
 class LeaseChangeKind(IntEnum):

@@ -1,6 +1,6 @@
 """How the state is laid out in records. The first byte of a key is its table.
 
-    a  alarms            member u64be │ type u8                  → ""
+    a  alarms            member u64be │ type i32be               → ""
     c  current           user key                                → version record (of a live key)
     d  dead              user key                                → version record (its tombstone)
     k  keys of leases    lease i64be │ user key                  → ""

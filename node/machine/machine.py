@@ -1,0 +1,263 @@
+"""The replicated state machine: one entry in, its whole consequence out.
+
+    apply(index, kind, request) ──► Applied(outcome, effects, events, leases)
+                                       │ the owner stages the effects in the view,
+                                       ▼ publishes the events, then applies the next entry
+
+Applying is a function of the log alone. What a client did wrong is a refusal, which is a result
+like any other and the same on every member; what cannot happen raises InvariantViolated and ends
+the process, because a member that guesses would go its own way.
+
+The machine keeps a few numbers in memory (revision, compact revision, alarms, members) and
+everything else in the view's records, so that it starts in constant time. It writes nothing itself.
+
+Reads show the applied state; whether that is fresh enough is the caller's question. Requests are
+expected to have passed `node.machine.validate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from google.protobuf.message import DecodeError
+
+from node.errors import check
+from node.machine import history, kv, lease, txn
+from node.machine.alarm import Alarms
+from node.machine.answer import (
+    Answer,
+    Applied,
+    Event,
+    LeaseChange,
+    LeaseChangeKind,
+    Operation,
+)
+from node.machine.change import Change
+from node.machine.compaction import Compaction
+from node.machine.digest import digest
+from node.machine.envelope import RequestKind
+from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, NoSpace, Refusal
+from node.machine.keyspace import Keyspace
+from node.machine.lease import Lease
+from node.machine.range import range_body
+from node.machine.record import COMPACT_REVISION, number
+from node.machine.roster import Roster
+from node.machine.view import View
+from node.machine.wire import varint
+from node.proto import rpc
+from node.status import Alarm, MemberRecord
+
+
+class Machine:
+    """The applied state of one member."""
+
+    __slots__ = ("_alarms", "_apply", "_compaction", "_keyspace", "_roster", "applied_index")
+
+    def __init__(self, view: View, applied_index: int = 0) -> None:
+        """Load from a view, which stands for the log up to `applied_index`."""
+        self.applied_index = applied_index
+        self._keyspace = Keyspace(view)
+        self._compaction = Compaction(self._keyspace)
+        self._alarms = Alarms(view)
+        self._roster = Roster(view)
+        self._apply: dict[int, Callable[[bytes], Applied]] = {
+            RequestKind.PUT: self._put,
+            RequestKind.DELETE_RANGE: self._delete_range,
+            RequestKind.TXN: self._txn,
+            RequestKind.COMPACT: self._compact,
+            RequestKind.LEASE_GRANT: self._lease_grant,
+            RequestKind.LEASE_REVOKE: self._lease_revoke,
+            RequestKind.ALARM: self._alarm,
+            RequestKind.MEMBER_PUBLISH: self._member_publish,
+        }
+
+    # Applying.
+
+    def apply(self, index: int, kind: int, request: bytes) -> Applied:
+        """Apply one entry. `request` is the client's message of the given kind, as received.
+
+        Raises:
+            InvariantViolated: an unknown kind, or an index that was applied before.
+        """
+        if index <= self.applied_index:
+            check(False, f"entry {index} applied again, after {self.applied_index}")
+        apply = self._apply.get(kind)
+        if apply is None:
+            check(False, f"entry {index} is of unknown kind {kind}")
+            raise AssertionError
+        self.applied_index = index
+        try:
+            return apply(request)
+        except DecodeError as error:
+            return Applied(Malformed(str(error)))
+
+    def compaction_slice(self, records_max: int) -> Sequence[Operation]:
+        """Effects that remove about `records_max` records from below the compact revision.
+
+        To be called between entries and staged like theirs; empty = nothing to remove. How often is
+        up to each member: no answer depends on it.
+        """
+        return self._compaction.slice(records_max)
+
+    # Reading.
+
+    @property
+    def revision(self) -> int:
+        """The newest main revision; 1 for a store that never changed."""
+        return self._keyspace.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """Reads below are refused; -1 as long as nothing was compacted."""
+        return self._keyspace.compact_revision
+
+    def physically_compacted(self, revision: int) -> bool:
+        """Whether all that a compaction to `revision` obsoletes is gone from the view."""
+        return self._compaction.done(revision)
+
+    def range(self, request: rpc.RangeRequest) -> Answer | Refusal:
+        """Answer a Range. Refuses by Corrupt, FutureRevision, Compacted."""
+        if self._alarms.corrupt:
+            return Corrupt()
+        keyspace = self._keyspace
+        refusal = keyspace.check_revision(request.revision)
+        if refusal is not None:
+            return refusal
+        revision = keyspace.revision
+        return Answer(revision, range_body(keyspace.view, request, revision))
+
+    def read_txn(self, request: rpc.TxnRequest) -> Answer | Refusal:
+        """Answer a txn that `validate.is_read_only`. Refuses as `range` does."""
+        if self._alarms.corrupt:
+            return Corrupt()
+        chosen = txn.plan(self._keyspace.view, request)
+        refusal = txn.check(self._keyspace, chosen)
+        if refusal is not None:
+            return refusal
+        return Answer(self.revision, txn.run(Change(self._keyspace), chosen))
+
+    def lease_ttl(self, lease_id: int) -> int | None:
+        """The granted seconds of a lease; None = there is none."""
+        found = lease.find(self._keyspace.view, lease_id)
+        return None if found is None else found.ttl
+
+    def leases(self) -> list[Lease]:
+        """All leases, by id."""
+        return list(lease.leases(self._keyspace.view))
+
+    def lease_keys(self, lease_id: int) -> list[bytes]:
+        """The keys attached to a lease, in order."""
+        return lease.keys(self._keyspace.view, lease_id)
+
+    def alarms(self) -> list[Alarm]:
+        """The raised alarms."""
+        return self._alarms.raised()
+
+    def members(self) -> list[MemberRecord]:
+        """What members have published of themselves, by id."""
+        return self._roster.members()
+
+    def events(self, lo: int, hi: int) -> Iterator[Event]:
+        """What happened in the revisions `[lo, hi)`; `lo` must not be below the compact revision.
+
+        The iterator shows the history as it is now, whatever is applied while it is consumed.
+        """
+        return history.events(self._keyspace.view, lo, hi)
+
+    def previous_kv(self, event: Event) -> bytes | None:
+        """The KeyValue (field 2) before an event; None = created by it, or compacted since."""
+        if event.revision - 1 < self._keyspace.compact_revision:
+            return None
+        return history.previous_kv(self._keyspace.view, event)
+
+    def hash_kv(self, revision: int) -> int | Refusal:
+        """A checksum of the keyspace at `revision` (0 = now), for members to compare.
+
+        Refuses by FutureRevision, Compacted. Walks the whole history.
+        """
+        refusal = self._keyspace.check_revision(revision)
+        if refusal is not None:
+            return refusal
+        return digest(self._keyspace.view, revision or self.revision, self.compact_revision)
+
+    # One method for each kind of entry.
+
+    def _put(self, encoded: bytes) -> Applied:
+        request = rpc.PutRequest.FromString(encoded)
+        if self._alarms.corrupt or self._alarms.no_space:
+            return Applied(self._alarmed())
+        keyspace = self._keyspace
+        if request.lease or request.ignore_value or request.ignore_lease:
+            refusal = kv.check_put(keyspace.view, request)
+            if refusal is not None:
+                return Applied(refusal)
+        change = Change(keyspace)
+        return self._adopt(change, kv.put(change, request))
+
+    def _delete_range(self, encoded: bytes) -> Applied:
+        request = rpc.DeleteRangeRequest.FromString(encoded)
+        if self._alarms.corrupt:
+            return Applied(Corrupt())
+        change = Change(self._keyspace)
+        return self._adopt(change, kv.delete_range(change, request))
+
+    def _txn(self, encoded: bytes) -> Applied:
+        request = rpc.TxnRequest.FromString(encoded)
+        if self._alarms.corrupt or (self._alarms.no_space and txn.has_put(request)):
+            return Applied(self._alarmed())
+        chosen = txn.plan(self._keyspace.view, request)
+        refusal = txn.check(self._keyspace, chosen)
+        if refusal is not None:
+            return Applied(refusal)
+        change = Change(self._keyspace)
+        return self._adopt(change, txn.run(change, chosen))
+
+    def _compact(self, encoded: bytes) -> Applied:
+        revision = rpc.CompactionRequest.FromString(encoded).revision
+        keyspace = self._keyspace
+        if self._alarms.corrupt:
+            return Applied(Corrupt())
+        if revision <= keyspace.compact_revision:
+            return Applied(Compacted(keyspace.compact_revision))
+        if revision > keyspace.revision:
+            return Applied(FutureRevision(keyspace.revision))
+        keyspace.compact_revision = revision
+        return Applied(Answer(keyspace.revision, b""), [(COMPACT_REVISION, number(revision))])
+
+    def _lease_grant(self, encoded: bytes) -> Applied:
+        request = rpc.LeaseGrantRequest.FromString(encoded)
+        if self._alarms.corrupt or self._alarms.no_space:
+            return Applied(self._alarmed())
+        change = Change(self._keyspace)
+        granted = lease.grant(change, request)
+        if isinstance(granted, Refusal):
+            return Applied(granted)
+        body = b"\x10" + varint(granted.id) + b"\x18" + varint(granted.ttl)
+        return self._adopt(
+            change, body, LeaseChange(LeaseChangeKind.GRANTED, granted.id, granted.ttl)
+        )
+
+    def _lease_revoke(self, encoded: bytes) -> Applied:
+        lease_id = rpc.LeaseRevokeRequest.FromString(encoded).ID
+        if self._alarms.corrupt:
+            return Applied(Corrupt())
+        change = Change(self._keyspace)
+        refusal = lease.revoke(change, lease_id)
+        if refusal is not None:
+            return Applied(refusal)
+        return self._adopt(change, b"", LeaseChange(LeaseChangeKind.REVOKED, lease_id, 0))
+
+    def _alarm(self, encoded: bytes) -> Applied:
+        body, effects = self._alarms.apply(rpc.AlarmRequest.FromString(encoded))
+        return Applied(Answer(self.revision, body), effects)
+
+    def _member_publish(self, encoded: bytes) -> Applied:
+        effects = self._roster.publish(rpc.Member.FromString(encoded), encoded)
+        return Applied(Answer(self.revision, b""), effects)
+
+    def _adopt(self, change: Change, body: bytes, *leases: LeaseChange) -> Applied:
+        effects = change.adopt_into(self._keyspace)
+        return Applied(Answer(self._keyspace.revision, body), effects, change.events, leases)
+
+    def _alarmed(self) -> Refusal:
+        return Corrupt() if self._alarms.corrupt else NoSpace()
