@@ -147,7 +147,7 @@ class LinkHistogram:
     def __init__(self, writer: PageWriter, section: int, peer: int) -> None:
         """Take a section of the page over for one peer."""
         self._writer = writer
-        self._section = section
+        self.section = section
         self._peer = peer
         self._sent_at_ns = 0
         self._heard_at_ns = 0
@@ -199,7 +199,7 @@ class LinkHistogram:
             self._max_now_ns,
             self._max_before_ns,
         )
-        self._writer.update(self._section, (*head, *self._now, *self._before))
+        self._writer.update(self.section, (*head, *self._now, *self._before))
 
 
 class StatusPage:
@@ -230,7 +230,7 @@ class StatusPage:
         link = self._links.get(peer)
         if link is None:
             check(len(self._links) < PEERS_MAX, "the page has a section for every peer")
-            taken = {held._section for held in self._links.values()}
+            taken = {held.section for held in self._links.values()}
             section = next(n for n in range(1, PEERS_MAX + 1) if n not in taken)
             link = self._links[peer] = LinkHistogram(self._writer, section, peer)
         return link
@@ -239,7 +239,7 @@ class StatusPage:
         """Free the section of a member that has left; no effect if it has none."""
         link = self._links.pop(peer, None)
         if link is not None:
-            self._free(link._section)
+            self._free(link.section)
 
     # What a sender of heartbeats calls, by member id.
 
@@ -299,8 +299,8 @@ class StatusPageReader:
             image.fields[_HEAD_FIELDS : _HEAD_FIELDS + BUCKETS],
             image.fields[_HEAD_FIELDS + BUCKETS :],
         )
-        # The last windows also when they are history: `age_ms` says so, and of a node that is stopped
-        # or dead they are all there is.
+        # The last windows also when they are history: `age_ms` says so, and of a node that is
+        # stopped or dead they are all there is.
         counts = [a + b for a, b in zip(now, before, strict=True)]
         longest = max(head.max_now_ns, head.max_before_ns)
         return LinkFigures(
