@@ -7,8 +7,19 @@ loop's parts. Nothing here computes; a value is a copy of one moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
-from node.raft.ready import Role
+
+class Role(Enum):
+    """The four roles of Raft with pre-vote, in words.
+
+    Raft's own enum stays with the core: the machine reads this module, and it does not know Raft.
+    """
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
 
 
 @dataclass(frozen=True, slots=True)

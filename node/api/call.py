@@ -1,0 +1,217 @@
+"""One call in progress, from its request to its end; and the method that it calls.
+
+    unary    Call: open ──reply | refuse | fail──► over
+    stream   StreamCall: open ──send*──► open ──finish──► over; `Stream` is the handler's half
+
+Whoever ends a call first wins: an answer after the deadline, after a cancellation or after the
+connection is gone falls to the ground here, so that no handler has to ask. A call is therefore its
+own callback for `Member.propose` (`done`), which keeps the hot path at one object per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from node.api.errors import Fault, fault_of
+from node.api.member import Member, Outcome
+from node.machine.answer import Answer
+from node.machine.errors import Refusal
+from transport.grpc import GrpcServer, Metadata
+
+
+class Kind(Enum):
+    """How messages flow; the value is what grpc metrics call it."""
+
+    UNARY = "unary"
+    SERVER_STREAM = "server_stream"
+    BIDI_STREAM = "bidi_stream"
+
+
+class Method:
+    """One method of one service, with the counts that metrics show.
+
+    The counts are plain numbers because a prometheus counter costs as much as a whole put does
+    here; a collector reads them when somebody scrapes.
+    """
+
+    __slots__ = ("handled", "kind", "learner", "name", "received", "sent", "service", "started")
+
+    def __init__(self, service: str, name: str, kind: Kind, *, learner: bool = False) -> None:
+        """Describe a method; `learner`: a member without a vote may answer it."""
+        self.service = service
+        self.name = name
+        self.kind = kind
+        self.learner = learner
+        self.started = 0
+        self.received = 0
+        """Messages of streams; a unary call's one message is counted by `started`."""
+        self.sent = 0
+        """Messages of streams; a unary call's one answer is counted by `handled[0]`."""
+        self.handled = [0] * 17
+        """Calls that are over, by gRPC status."""
+
+    @property
+    def messages_received(self) -> int:
+        """Messages of clients, whatever the kind of method."""
+        return self.started if self.kind is Kind.UNARY else self.received
+
+    @property
+    def messages_sent(self) -> int:
+        """Messages to clients, whatever the kind of method."""
+        return self.handled[0] if self.kind is Kind.UNARY else self.sent
+
+    @property
+    def path(self) -> str:
+        """The HTTP/2 path that names it."""
+        return f"/{self.service}/{self.name}"
+
+
+class Link(Protocol):
+    """What a call needs of the connection that it came by."""
+
+    grpc: GrpcServer
+    member: Member
+
+    def touch(self) -> None:
+        """Something waits to be written: see to it at the end of this turn."""
+
+    def sent(self, call: StreamCall) -> None:
+        """A message went out on a stream: look whether the client still reads."""
+
+    def ended(self, call: StreamCall) -> None:
+        """The server ended a stream."""
+
+
+class Call:
+    """A unary call; `deadline` is in the member's monotonic seconds."""
+
+    __slots__ = ("call_id", "deadline", "link", "method", "over")
+
+    def __init__(self, link: Link, call_id: int, method: Method) -> None:
+        """Begin a call that waits for its answer."""
+        self.link = link
+        self.call_id = call_id
+        self.method = method
+        self.deadline = 0.0
+        """When the client stops waiting; 0.0 = never."""
+        self.over = False
+
+    def done(self, outcome: Outcome) -> None:
+        """End the call with what the machine made of it."""
+        if isinstance(outcome, Answer):
+            self.reply(self.link.member.header(outcome.revision) + outcome.body)
+        else:
+            self.fail(fault_of(outcome))
+
+    def reply(self, message: bytes) -> None:
+        """End the call well, with the encoded response."""
+        if self.over:
+            return
+        self.over = True
+        self.method.handled[0] += 1
+        link = self.link
+        link.grpc.reply(self.call_id, message)
+        link.touch()
+
+    def respond(self, response: Message, revision: int | None = None) -> None:
+        """End the call well, with a response that lacks its header.
+
+        `revision` None = the store's current one; 0 = none in the header.
+        """
+        member = self.link.member
+        if revision is None:
+            revision = member.machine.revision
+        self.reply(member.header(revision) + response.SerializeToString())
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the call with an etcd error."""
+        self.fail(fault_of(refusal))
+
+    def fail(self, fault: Fault) -> None:
+        """End the call with any error."""
+        if self.over:
+            return
+        self.over = True
+        self.method.handled[fault.status] += 1
+        self.link.grpc.finish(self.call_id, fault.status, fault.text)
+        self.link.touch()
+
+
+class Stream(Protocol):
+    """A handler's half of a streaming call. `closed` comes exactly once and last."""
+
+    def received(self, message: bytes) -> None:
+        """The client sent a message. Raises DecodeError if it is no message of this method."""
+
+    def half_closed(self) -> None:
+        """The client sends no more messages, but still listens."""
+
+    def pause(self) -> None:
+        """The client does not read: produce nothing that can wait."""
+
+    def resume(self) -> None:
+        """The client reads again."""
+
+    def closed(self) -> None:
+        """The call is over, whoever ended it: let go of everything."""
+
+
+class StreamCall:
+    """A streaming call: messages both ways until `finish`."""
+
+    __slots__ = ("call_id", "deadline", "link", "metadata", "method", "over", "paused", "stream")
+
+    def __init__(self, link: Link, call_id: int, method: Method, metadata: Metadata) -> None:
+        """Begin a stream; `stream` is set by whoever opens the handler."""
+        self.link = link
+        self.call_id = call_id
+        self.method = method
+        self.metadata = metadata
+        self.deadline = 0.0
+        self.over = False
+        self.paused = False
+        self.stream: Stream | None = None
+
+    def send(self, message: bytes) -> None:
+        """Send one encoded response."""
+        if self.over:
+            return
+        self.method.sent += 1
+        link = self.link
+        link.grpc.send(self.call_id, message)
+        link.touch()
+        link.sent(self)
+
+    def fail(self, fault: Fault) -> None:
+        """End the stream with an error."""
+        self._finish(fault.status, fault.text)
+
+    def finish(self) -> None:
+        """End the stream well."""
+        self._finish(0, "")
+
+    def abandon(self, status: int) -> None:
+        """The client is gone: count the call and let its handler go; nothing can be sent."""
+        if self.over:
+            return
+        self.over = True
+        self.method.handled[status] += 1
+        if self.stream is not None:
+            self.stream.closed()
+
+    def _finish(self, status: int, text: str) -> None:
+        if self.over:
+            return
+        link = self.link
+        link.grpc.finish(self.call_id, status, text)
+        link.touch()
+        self.abandon(status)
+        link.ended(self)
+
+
+UnaryHandler = Callable[[Call, bytes], None]
+StreamHandler = Callable[[StreamCall], Stream]

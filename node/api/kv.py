@@ -1,0 +1,104 @@
+"""etcdserverpb.KV: decode, judge the shape, then through the log or, to read, past a fresh moment.
+
+What a request looks like is judged here, before it costs the cluster anything; what it meets in
+the store is judged by the machine when it is applied. Messages go into the log as they came.
+
+A txn of nothing but reads changes nothing, so it takes the way of a read.
+Source: etcd server/etcdserver/api/v3rpc/key.go, server/etcdserver/v3_server.go.
+"""
+
+from __future__ import annotations
+
+from node.api.call import Call
+from node.api.errors import NOT_SUPPORTED_FOR_LEARNER
+from node.api.member import Member, Outcome
+from node.machine.answer import Answer
+from node.machine.envelope import RequestKind
+from node.machine.validate import (
+    check_delete_range,
+    check_put,
+    check_range,
+    check_txn,
+    is_read_only,
+    is_serializable,
+)
+from node.proto import rpc
+
+
+class Kv:
+    """Range, Put, DeleteRange, Txn, Compact."""
+
+    def __init__(self, member: Member) -> None:
+        """Serve `member`."""
+        self._member = member
+        # Physical compactions whose callers wait: (compacted revision, call, answer).
+        self._compacting: list[tuple[int, Call, Answer]] = []
+
+    def range(self, call: Call, message: bytes) -> None:
+        """Read keys; linearizable unless the request says `serializable`."""
+        request = rpc.RangeRequest.FromString(message)
+        refusal = check_range(request)
+        if refusal is not None:
+            call.refuse(refusal)
+        elif request.serializable:
+            call.done(self._member.machine.range(request))
+        elif self._member.is_learner:
+            call.fail(NOT_SUPPORTED_FOR_LEARNER)
+        else:
+            self._member.read(lambda stale: call.done(stale or self._range(request)))
+
+    def put(self, call: Call, message: bytes) -> None:
+        """Write one key."""
+        refusal = check_put(rpc.PutRequest.FromString(message))
+        if refusal is None:
+            self._member.propose(RequestKind.PUT, message, call.done)
+        else:
+            call.refuse(refusal)
+
+    def delete_range(self, call: Call, message: bytes) -> None:
+        """Delete keys."""
+        refusal = check_delete_range(rpc.DeleteRangeRequest.FromString(message))
+        if refusal is None:
+            self._member.propose(RequestKind.DELETE_RANGE, message, call.done)
+        else:
+            call.refuse(refusal)
+
+    def txn(self, call: Call, message: bytes) -> None:
+        """Compare, then do one of two lists of operations, all at one revision."""
+        request = rpc.TxnRequest.FromString(message)
+        refusal = check_txn(request, self._member.limits.txn_operations_max)
+        if refusal is not None:
+            call.refuse(refusal)
+        elif not is_read_only(request):
+            self._member.propose(RequestKind.TXN, message, call.done)
+        elif is_serializable(request):
+            call.done(self._read_txn(request))
+        else:
+            self._member.read(lambda stale: call.done(stale or self._read_txn(request)))
+
+    def compact(self, call: Call, message: bytes) -> None:
+        """Forget what is older than a revision; `physical` waits until it is gone from disk."""
+        request = rpc.CompactionRequest.FromString(message)
+
+        def done(outcome: Outcome) -> None:
+            if request.physical and isinstance(outcome, Answer):
+                self._compacting.append((request.revision, call, outcome))
+            else:
+                call.done(outcome)
+
+        self._member.propose(RequestKind.COMPACT, message, done)
+
+    def poll(self) -> None:
+        """Answer physical compactions that have come to their end."""
+        waiting, self._compacting = self._compacting, []
+        for revision, call, answer in waiting:
+            if self._member.machine.physically_compacted(revision):
+                call.done(answer)
+            elif not call.over:
+                self._compacting.append((revision, call, answer))
+
+    def _range(self, request: rpc.RangeRequest) -> Outcome:
+        return self._member.machine.range(request)
+
+    def _read_txn(self, request: rpc.TxnRequest) -> Outcome:
+        return self._member.machine.read_txn(request)

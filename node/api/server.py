@@ -1,0 +1,229 @@
+"""The client port: one TCP port on which gRPC and plain HTTP clients are told apart and served.
+
+    accept ──► SniffProtocol ──"PRI "──► GrpcConnection
+                     └────anything else──► HttpConnection
+
+The loop calls `flush` once at the end of a turn; if nobody does, a callback of the event loop does
+it right after the events at hand. So a wakeup that answers a hundred calls of one client costs one
+write. Deadlines of clients are swept ten times a second: precise enough for a deadline that the
+client watches itself, and free for calls that have none.
+
+It binds with SO_REUSEPORT, because the supervisor holds the port (bound, never listening) while a
+member is down, so that nobody else can take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import cast
+
+from node.api.call import Call, StreamCall
+from node.api.connection import GrpcConnection
+from node.api.errors import DEADLINE_EXCEEDED, NO_LEADER, STOPPED
+from node.api.http import HttpEndpoints
+from node.api.member import Member
+from node.api.metrics import Metrics
+from node.api.service import Services
+from transport.http1 import Http1Protocol
+from transport.sniff import protocol_of
+
+SWEEP_SECONDS = 0.1
+SNIFF_SECONDS = 10.0
+"""How long a client may take for its first bytes."""
+LEADERLESS_ELECTIONS = 3
+"""Election timeouts without a leader that end a stream which requires one (as in etcd)."""
+
+
+class ClientPort:
+    """Accepts clients and serves the member to them."""
+
+    def __init__(self, member: Member, chance: random.Random | None = None) -> None:
+        """Build the services of a member; nothing listens yet."""
+        self.member = member
+        self.services = Services(member, chance or random.SystemRandom())
+        self.timed: set[Call | StreamCall] = set()
+        self.writes = 0
+        self.refused = 0
+        """Clients that were cut off because there are too many."""
+        self.metrics = Metrics(member, self.services.methods, self)
+        self.http = HttpEndpoints(member, self.metrics)
+        self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._transports: set[asyncio.Transport] = set()
+        self._grpc: set[GrpcConnection] = set()
+        self._sniffing: dict[asyncio.Transport, float] = {}
+        self._dirty: list[GrpcConnection] = []
+        self._flush_due = False
+        self._closing = False
+        self._empty = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """Clients that are connected."""
+        return len(self._transports)
+
+    @property
+    def open_calls(self) -> int:
+        """gRPC calls that have not ended, streams among them."""
+        return sum(connection.grpc.open_calls for connection in self._grpc)
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port that was bound (of use when 0 was asked for).
+
+        Raises:
+            OSError: the address is taken or not ours.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._server = await self._loop.create_server(
+            lambda: SniffProtocol(self), host, port, backlog=512, reuse_port=True
+        )
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    def flush(self) -> None:
+        """Write the answers of this turn: one write for each connection that has any."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for connection in dirty:
+                connection.flush()
+
+    async def close(self, grace: float) -> None:
+        """Stop: take no more clients or calls, give open calls `grace` seconds, then cut."""
+        self._closing = True
+        if self._server is not None:
+            self._server.close()
+        self.services.stop()
+        for connection in list(self._grpc):
+            connection.drain(STOPPED)
+        for transport in self._transports - {c.transport for c in self._grpc}:
+            transport.close()  # HTTP/1.1 clients wait for nothing that outlives a turn
+        self.flush()
+        if self._transports:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), grace)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for transport in list(self._transports):
+            transport.abort()
+
+    # --- what connections call --------------------------------------------------------------
+
+    def accept(self, transport: asyncio.Transport) -> bool:
+        """Count a new client; False = there are too many, it was cut off."""
+        if self._closing or len(self._transports) >= self.member.limits.connections_max:
+            self.refused += 1
+            transport.abort()
+            return False
+        self._transports.add(transport)
+        self._sniffing[transport] = self.member.now() + SNIFF_SECONDS
+        return True
+
+    def begin(self, transport: asyncio.Transport, first_bytes: bytes, *, http2: bool) -> None:
+        """The protocol is known: hand the transport over to it."""
+        self._sniffing.pop(transport, None)
+        if http2:
+            connection = GrpcConnection(self, transport)
+            self._grpc.add(connection)
+            transport.set_protocol(connection)
+            connection.data_received(first_bytes)
+        else:
+            plain = HttpConnection(self, transport)
+            transport.set_protocol(plain)
+            plain.connection_made(transport)
+            plain.feed_initial(first_bytes)
+
+    def touched(self, connection: GrpcConnection) -> None:
+        """A connection has bytes to write; see to a flush even if no turn of the loop follows."""
+        self._dirty.append(connection)
+        if not self._flush_due and self._loop is not None:
+            self._flush_due = True
+            self._loop.call_soon(self._flush_now)
+
+    def gone(self, transport: asyncio.Transport, connection: GrpcConnection | None) -> None:
+        """A client is gone."""
+        self._transports.discard(transport)
+        self._sniffing.pop(transport, None)
+        if connection is not None:
+            self._grpc.discard(connection)
+        if self._closing and not self._transports:
+            self._empty.set()
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _flush_now(self) -> None:
+        self._flush_due = False
+        self.flush()
+
+    def _sweep(self) -> None:
+        now = self.member.now()
+        self._expire(now)
+        self.services.poll()
+        for transport, until in list(self._sniffing.items()):
+            if until <= now:
+                transport.abort()
+        patience = LEADERLESS_ELECTIONS * self.member.election_timeout_seconds()
+        if self.member.leaderless_seconds() > patience:
+            for connection in list(self._grpc):
+                connection.expire_leaderless(NO_LEADER)
+        if self._loop is not None:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _expire(self, now: float) -> None:
+        over = [call for call in self.timed if call.over or call.deadline <= now]
+        self.timed.difference_update(over)
+        for call in over:
+            call.fail(DEADLINE_EXCEEDED)  # a call that is over already takes no notice
+
+
+class SniffProtocol(asyncio.Protocol):
+    """A client that has not said enough yet to know what it speaks."""
+
+    def __init__(self, port: ClientPort) -> None:
+        """Wait for the connection."""
+        self._port = port
+        self._transport: asyncio.Transport | None = None
+        self._first = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        client = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
+        if self._port.accept(client):
+            self._transport = client
+
+    def data_received(self, data: bytes) -> None:
+        """Decide by the first bytes, which the chosen protocol is then fed."""
+        if self._transport is None:
+            return
+        self._first += data
+        protocol = protocol_of(self._first)
+        if protocol != "unknown-yet":
+            self._port.begin(self._transport, self._first, http2=protocol == "http2")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left without a word."""
+        if self._transport is not None:
+            self._port.gone(self._transport, None)
+
+
+class HttpConnection(Http1Protocol):
+    """A client that speaks HTTP/1.1."""
+
+    def __init__(self, port: ClientPort, transport: asyncio.Transport) -> None:
+        """Take over an open transport."""
+        super().__init__(port.http.handle)
+        self._port = port
+        self._client = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        super().connection_lost(exc)
+        self._port.gone(self._client, None)

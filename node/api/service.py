@@ -1,0 +1,94 @@
+"""Which path is served by whom: the one table of services.
+
+Every service of etcd's client port has a row here, also those of which nothing is served yet, since
+a client is told apart "no such service" and "no such method": it falls back on the latter.
+"""
+
+from __future__ import annotations
+
+import random
+
+from node.api.call import Kind, Method, StreamHandler, UnaryHandler
+from node.api.cluster import Cluster
+from node.api.errors import Fault, malformed_method, unknown_method, unknown_service
+from node.api.health import Health
+from node.api.kv import Kv
+from node.api.lease import Lease
+from node.api.maintenance import Maintenance
+from node.api.member import Member
+from node.api.watch import Watch
+
+KV = "etcdserverpb.KV"
+WATCH = "etcdserverpb.Watch"
+LEASE = "etcdserverpb.Lease"
+CLUSTER = "etcdserverpb.Cluster"
+MAINTENANCE = "etcdserverpb.Maintenance"
+AUTH = "etcdserverpb.Auth"
+LOCK = "v3lockpb.Lock"
+ELECTION = "v3electionpb.Election"
+HEALTH = "grpc.health.v1.Health"
+
+SERVICES = frozenset({KV, WATCH, LEASE, CLUSTER, MAINTENANCE, AUTH, LOCK, ELECTION, HEALTH})
+
+
+class Services:
+    """The handlers of one member, by path."""
+
+    def __init__(self, member: Member, chance: random.Random) -> None:
+        """Build every service; `chance` draws ids that the server is to choose."""
+        self.unary: dict[str, tuple[Method, UnaryHandler]] = {}
+        self.streams: dict[str, tuple[Method, StreamHandler]] = {}
+        self._kv = Kv(member)
+        self._health = Health()
+        lease = Lease(member, chance)
+        maintenance = Maintenance(member)
+        self._unary(KV, "Range", self._kv.range, learner=True)  # judges `serializable` itself
+        self._unary(KV, "Put", self._kv.put)
+        self._unary(KV, "DeleteRange", self._kv.delete_range)
+        self._unary(KV, "Txn", self._kv.txn)
+        self._unary(KV, "Compact", self._kv.compact)
+        self._stream(WATCH, "Watch", Kind.BIDI_STREAM, Watch(member).watch)
+        self._unary(LEASE, "LeaseGrant", lease.grant)
+        self._unary(LEASE, "LeaseRevoke", lease.revoke)
+        self._stream(LEASE, "LeaseKeepAlive", Kind.BIDI_STREAM, lease.keep_alive)
+        self._unary(LEASE, "LeaseTimeToLive", lease.time_to_live)
+        self._unary(LEASE, "LeaseLeases", lease.leases)
+        self._unary(CLUSTER, "MemberList", Cluster(member).member_list)
+        self._unary(MAINTENANCE, "Status", maintenance.status, learner=True)
+        self._unary(MAINTENANCE, "Alarm", maintenance.alarm)
+        self._unary(HEALTH, "Check", self._health.check, learner=True)
+        self._stream(HEALTH, "Watch", Kind.SERVER_STREAM, self._health.watch, learner=True)
+        self.unary_paths = frozenset(self.unary)
+
+    def methods(self) -> list[Method]:
+        """Every served method with its counts."""
+        return [method for method, _ in (*self.unary.values(), *self.streams.values())]
+
+    def unserved(self, path: str) -> Fault:
+        """Why a path that is in neither table is not served."""
+        service, slash, method = path.removeprefix("/").rpartition("/")
+        if not slash:
+            return malformed_method(path)
+        if service not in SERVICES:
+            return unknown_service(service)
+        return unknown_method(service, method)
+
+    def poll(self) -> None:
+        """Look after answers that wait for work in the background; called by the sweep."""
+        self._kv.poll()
+
+    def stop(self) -> None:
+        """The server takes no more calls."""
+        self._health.stop()
+
+    def _unary(
+        self, service: str, name: str, handler: UnaryHandler, *, learner: bool = False
+    ) -> None:
+        method = Method(service, name, Kind.UNARY, learner=learner)
+        self.unary[method.path] = (method, handler)
+
+    def _stream(
+        self, service: str, name: str, kind: Kind, handler: StreamHandler, *, learner: bool = False
+    ) -> None:
+        method = Method(service, name, kind, learner=learner)
+        self.streams[method.path] = (method, handler)
