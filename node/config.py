@@ -15,6 +15,16 @@ ETCD_VERSION = "3.6.11"
 """The etcd release whose behaviour is served; clients parse it as a semantic version."""
 
 
+def require(condition: bool, relation: str) -> None:
+    """Refuse a configuration whose numbers contradict each other.
+
+    Raises:
+        ConfigError: naming the relation that does not hold.
+    """
+    if not condition:
+        raise ConfigError(f"limits contradict each other: {relation}")
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one member. Sizes are bytes; etcd's own defaults where etcd has the limit."""
 
@@ -105,11 +115,11 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[MemberSpec, ...]
     """The bootstrap configuration; after the first start the stored one counts."""
     data_directory: str
+    """The LevelDB directory; lock, mark and last words lie beside it (`store.directory`)."""
     run_directory: str
     """Holds the peer sockets; short, because ipc paths end at 107 bytes."""
-    mark_path: str
-    """`durable.mark`, kept outside the data directory on purpose."""
     log_path: str
+    """What the node itself has to say, line by line; never a pipe that a reader can stall."""
     page_path: str = ""
     """Shared-memory status page that this member writes; "" = none."""
     bootstrap: bool = False
@@ -130,13 +140,3 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             if member.id == self.member_id:
                 return member
         raise ConfigError(f"member {self.member_id:x} is not among the members")
-
-
-def require(condition: bool, relation: str) -> None:
-    """Refuse a configuration whose numbers contradict each other.
-
-    Raises:
-        ConfigError: naming the relation that does not hold.
-    """
-    if not condition:
-        raise ConfigError(f"limits contradict each other: {relation}")

@@ -1,0 +1,281 @@
+"""Composition root of one member: builds every part, joins them, and runs the process.
+
+    zygote fork ──► run(config, lifeline_fd, report_fd)
+      open store (verified, or exit 71) ─► mesh, page ─► core, machine, hub ─► loop ─► client port
+
+Only this module constructs concrete parts; all others are given what they use. Exit codes: 0
+stopped, 64 unusable configuration, 70 a write failed, 71 the disk cannot be trusted, 72 a broken
+invariant, 75 the data directory is held by another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import uvloop
+
+from node.api.server import ClientPort
+from node.applier import Applier
+from node.config import ETCD_VERSION, NodeConfig
+from node.disk import Disk, encode_conf
+from node.errors import ConfigError
+from node.lease_call import LeaseCalls
+from node.lease_expiry import LeaseExpiry
+from node.loop import Loop, Parts
+from node.machine.answer import LeaseChange, LeaseChangeKind
+from node.machine.machine import Machine
+from node.member import Member, Sinks
+from node.peers import Peers
+from node.process import EXIT_INVARIANT, Process, guarded
+from node.proposals import Proposals
+from node.publisher import Publisher
+from node.raft.config import RaftConfig
+from node.raft.core import Core
+from node.raft.message import ConfChange, ConfState
+from node.reads import Reads
+from node.report import Reporter
+from node.snapshots import Snapshots
+from node.status import Identity
+from node.telemetry import Status, StatusPage
+from node.transfers import Transfers
+from node.watch import WatchHub
+from store.boot import Store, open_store
+from store.config import StoreConfig
+from store.directory import DataDirectory
+from store.errors import DirectoryHeld, FormatTooNew, Quarantined
+from store.installer import Installer
+from transport.mesh import Channel, Mesh, MeshConfig
+
+EXIT_CONFIG = 64
+EXIT_QUARANTINE = 71
+EXIT_HELD = 75
+HELD_SECONDS_MAX = 5.0
+"""How long a start waits for a killed predecessor to leave the data directory."""
+
+
+def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
+    """Be this member until told to stop. Never returns: nothing of the parent's may run after."""
+    reporter = Reporter(2, report_fd)
+    code = EXIT_INVARIANT
+    try:
+        serve(config, reporter, lifeline_fd)
+        code = 0
+    except Quarantined as reason:
+        reporter.report("quarantined", reason=str(reason))
+        code = EXIT_QUARANTINE
+    except DirectoryHeld as error:
+        reporter.report("refused", reason=str(error))
+        code = EXIT_HELD
+    except (ConfigError, FormatTooNew, OSError) as error:
+        reporter.report("refused", reason=f"{type(error).__name__}: {error}")
+        code = EXIT_CONFIG
+    except BaseException as error:
+        traceback.print_exc()
+        reporter.report("invariant", reason=f"{type(error).__name__}: {error}")
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
+    """Build the member, run it until it is stopped, and close it in the order that is safe.
+
+    Raises:
+        Quarantined, FormatTooNew, DirectoryHeld: the store must not or cannot be used.
+        OSError: an address or a file cannot be used.
+    """
+    incarnation = draw(64)
+    store = open_patiently(config)
+    mesh = Mesh(
+        MeshConfig(
+            cluster_id=config.cluster_id,
+            member_id=config.member_id,
+            incarnation=incarnation,
+            directory=config.run_directory,
+            arena_paths={spec.id: spec.arena_path for spec in config.members if spec.arena_path},
+        )
+    )
+    page = StatusPage(config.page_path)
+    events = uvloop.new_event_loop()
+    asyncio.set_event_loop(events)
+    sinks = Sinks()
+    parts = compose(config, store, mesh, page, reporter, sinks)
+    loop = Loop(parts, config.ticks, config.limits, time.monotonic, events.call_soon, sinks)
+    loop.turn = guarded(loop.turn, reporter)  # type: ignore[method-assign]
+    spec = config.spec
+    identity = Identity(config.cluster_id, config.member_id, spec.name, ETCD_VERSION)
+    member = Member(loop, parts, sinks, identity, config.ticks, config.limits, time.monotonic)
+    sinks.header = member.header
+    port = ClientPort(member)
+    sinks.flush = port.flush
+    own = Status(
+        pid=os.getpid(),
+        member_id=config.member_id,
+        incarnation=incarnation,
+        started_at_ns=time.monotonic_ns(),
+        updated_at_ns=0,
+    )
+    publisher = Publisher(member, loop, parts, page, spec, own)
+    connect(parts.conf, config.member_id, mesh, page)
+    Process(events, loop, parts, port, publisher, reporter).serve(
+        spec.client_host,
+        spec.client_port,
+        [*mesh.filenos(), store.writer.fileno()],
+        lifeline_fd,
+        tick_seconds=config.ticks.tick_ms / 1000,
+        campaign_first=config.campaign_first,
+    )
+    mesh.close()
+    store.close()
+
+
+def compose(
+    config: NodeConfig,
+    store: Store,
+    mesh: Mesh,
+    page: StatusPage,
+    reporter: Reporter,
+    sinks: Sinks,
+) -> Parts:
+    """Everything that the loop orders, joined."""
+    limits, ticks = config.limits, config.ticks
+    election_seconds = ticks.election * ticks.tick_ms / 1000
+    patience = limits.request_timeout_ms / 1000 + 2 * election_seconds
+    disk = Disk(store.image, store.log, store.writer, store.view, store.engine)
+    machine = Machine(store.view, disk.applied.index)
+    hub = WatchHub(machine, sinks.response_header)
+    proposals = Proposals(
+        config.member_id,
+        draw(62),
+        pending_max=limits.pending_proposals_max,
+        request_bytes_max=limits.request_bytes_max,
+        timeout_seconds=patience,
+    )
+    leases = LeaseExpiry(election_seconds)
+    reads = Reads(draw(62), limits.pending_reads_max, patience)
+    peers = Peers(mesh, page, int(election_seconds * 1e9))
+    core = Core(raft_config(config), disk, random.Random(draw(64)), disk.applied.index)  # noqa: S311
+
+    def change_conf(change: ConfChange) -> ConfState:
+        """A committed change takes effect in the core, on disk, and in who is connected."""
+        conf = parts.conf = core.apply_conf_change(change)
+        disk.conf_changed(conf)
+        connect(conf, config.member_id, mesh, page)
+        return conf
+
+    applier = Applier(
+        machine,
+        store.view,
+        hub,
+        complete=proposals.complete,
+        leases=partial(note_leases, leases),
+        change_conf=change_conf,
+    )
+    calls = LeaseCalls(
+        leases,
+        lambda done: reads.add(done, time.monotonic()),
+        peers.call,
+        time.monotonic,
+        patience,
+    )
+    snapshots = Snapshots(
+        read=store.view.read_snapshot,
+        installer=partial(Installer, store.engine, store.writer),
+        send=lambda to, payload: mesh.send(to, Channel.BULK, payload),
+        first_stream=draw(62),
+        chunk_bytes=limits.snapshot_chunk_bytes,
+        streams_max=limits.snapshot_streams_max,
+    )
+    parts = Parts(
+        core=core,
+        disk=disk,
+        mesh=mesh,
+        peers=peers,
+        applier=applier,
+        reads=reads,
+        proposals=proposals,
+        leases=leases,
+        calls=calls,
+        snapshots=snapshots,
+        transfers=Transfers(election_seconds),
+        hub=hub,
+        machine=machine,
+        new_machine=lambda: Machine(store.view, disk.applied.index),
+        reporter=reporter,
+        member_id=config.member_id,
+        conf=disk.initial_state()[1],
+    )
+    return parts
+
+
+def open_patiently(config: NodeConfig) -> Store:
+    """Open the store; a killed predecessor may need a moment to leave the directory."""
+    voters = tuple(sorted(spec.id for spec in config.members))
+    first_conf = encode_conf(ConfState(voters=voters)) if config.bootstrap else None
+    limits = config.limits
+    store_config = StoreConfig(
+        queue_batches_max=limits.writer_batches_max, queue_bytes_max=limits.writer_bytes_max
+    )
+    until = time.monotonic() + HELD_SECONDS_MAX
+    while True:
+        try:
+            return open_store(
+                DataDirectory(Path(config.data_directory)),
+                config.cluster_id,
+                config.member_id,
+                store_config,
+                first_conf=first_conf,
+            )
+        except DirectoryHeld:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def connect(conf: ConfState, member_id: int, mesh: Mesh, page: StatusPage) -> None:
+    """Have exactly the other members of a configuration as peers."""
+    wanted = {*conf.voters, *conf.learners} - {member_id}
+    for peer in set(mesh.peers()) - wanted:
+        mesh.remove_peer(peer)
+        page.drop_link(peer)
+    for peer in sorted(wanted):
+        mesh.add_peer(peer)
+
+
+def note_leases(expiry: LeaseExpiry, changes: Sequence[LeaseChange]) -> None:
+    """Tell the leader's clock which leases began and ended."""
+    for change in changes:
+        if change.kind is LeaseChangeKind.GRANTED:
+            expiry.granted(change.id, change.ttl, time.monotonic())
+        else:
+            expiry.revoked(change.id)
+
+
+def raft_config(config: NodeConfig) -> RaftConfig:
+    """The core's share of the limits."""
+    limits, ticks = config.limits, config.ticks
+    return RaftConfig(
+        id=config.member_id,
+        election_ticks=ticks.election,
+        heartbeat_ticks=ticks.heartbeat,
+        append_bytes_max=limits.append_bytes_max,
+        inflight_messages_max=limits.inflight_messages_max,
+        inflight_bytes_max=limits.inflight_bytes_max,
+        uncommitted_bytes_max=limits.uncommitted_bytes_max,
+        apply_bytes_max=limits.apply_bytes_max,
+        pending_reads_max=limits.pending_reads_max,
+    )
+
+
+def draw(bits: int) -> int:
+    """A random positive number; never what another life or member of this cluster has drawn."""
+    return int.from_bytes(os.urandom(8), "big") >> (64 - bits) or 1

@@ -1,0 +1,111 @@
+"""Joins Raft and the machine: committed entries go in, their consequences go everywhere they must.
+
+    entry ──unpack──► machine.apply ──► effects  → state view (and with the next batch to disk)
+                                   ├──► events   → watch hub
+                                   ├──► leases   → the leader's expiry clock
+                                   └──► outcome  → whoever proposed it, if it was proposed here
+
+Entries are applied one by one, in order, exactly once: the applied index moves with the effects in
+one batch. There is no clock and no local configuration in what an entry does. An entry of a kind
+that this release does not know ends the process: skipping it would part the members for ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from node.machine.answer import Answer, Applied, Event, LeaseChange, Operation
+from node.machine.envelope import unpack
+from node.machine.errors import Refusal
+from node.raft.message import ConfChange, ConfState, Entry, EntryKind
+
+_decode_conf_change = msgspec.msgpack.Decoder(ConfChange).decode
+
+
+class Machine(Protocol):
+    """The replicated state machine."""
+
+    def apply(self, index: int, kind: int, request: bytes) -> Applied:
+        """Apply one request."""
+
+
+class State(Protocol):
+    """Where effects become visible."""
+
+    def stage(self, operations: Sequence[Operation]) -> None:
+        """Show them to the next read."""
+
+
+class Watchers(Protocol):
+    """Who hears of events."""
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """All events of one revision."""
+
+
+class Applier:
+    """Committed entries that wait to be applied, and how one is."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        state: State,
+        watchers: Watchers,
+        *,
+        complete: Callable[[int, int, Answer | Refusal], None],
+        leases: Callable[[Sequence[LeaseChange]], None],
+        change_conf: Callable[[ConfChange], ConfState],
+    ) -> None:
+        """`complete` is given (origin, sequence, outcome) of every request."""
+        self._machine = machine
+        self._state = state
+        self._watchers = watchers
+        self._complete = complete
+        self._leases = leases
+        self._change_conf = change_conf
+        self._committed: deque[Entry] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Committed entries that are not applied."""
+        return len(self._committed)
+
+    def add(self, committed: Sequence[Entry]) -> None:
+        """Take entries that are committed and on this disk, in order."""
+        self._committed.extend(committed)
+
+    def drop(self) -> None:
+        """Forget what waits: a snapshot has taken its place."""
+        self._committed.clear()
+
+    def replace_machine(self, machine: Machine) -> None:
+        """Go on with the machine of an installed snapshot."""
+        self._machine = machine
+
+    def apply(self, entries_max: int) -> Entry | None:
+        """Apply up to `entries_max` entries; returns the last one, None if none waited."""
+        committed = self._committed
+        entry = None
+        for _ in range(min(entries_max, len(committed))):
+            entry = committed.popleft()
+            if entry.kind == EntryKind.NORMAL:
+                if entry.data:
+                    self._apply_request(entry)
+            else:
+                self._change_conf(_decode_conf_change(entry.data))
+        return entry
+
+    def _apply_request(self, entry: Entry) -> None:
+        kind, origin, sequence, request = unpack(entry.data)
+        applied = self._machine.apply(entry.index, kind, request)
+        if applied.effects:
+            self._state.stage(applied.effects)
+        if applied.events:
+            self._watchers.publish(applied.events)
+        if applied.leases:
+            self._leases(applied.leases)
+        self._complete(origin, sequence, applied.outcome)

@@ -1,0 +1,412 @@
+"""The one place that orders effects: everything that happens in a member happens in a turn of this.
+
+Inputs (peer frames, client requests, finished writes, ticks) only queue something and `wake` the
+loop; a turn takes all of it at once, so that one sync, one frame per peer and one socket write per
+client serve everything that arrived together:
+
+    receive ─► ticks ─► finished writes ─► reads, proposals            (into the core)
+        └► Ready: queue for the disk, collect messages and entries     (out of the core)
+              └► send ─► apply a slice ─► answer ─► watch output ─► flush the client port
+
+Order is what keeps promises. A Ready's `messages` may leave before its write is synced, its
+`messages_after_append` only after; entries are applied when they are committed *and* synced here;
+clients are answered after apply.
+
+A turn is bounded (frames, entries); what is left wakes the loop again, so that a flood of client
+work cannot starve heartbeats. Time enters as ticks: after a pause the inbox is drained first, and a
+follower is fed fewer ticks than an election timeout, so that a heartbeat that waits in a socket
+still counts; a leader is fed all of them, so that it notices that it has lost its quorum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.applier import Applier
+from node.config import Limits, Ticks
+from node.disk import Disk
+from node.lease_call import LeaseCalls
+from node.lease_expiry import LeaseExpiry
+from node.machine.envelope import RequestKind
+from node.machine.machine import Machine
+from node.peers import Peers
+from node.proposals import Proposals
+from node.proto import rpc_pb2
+from node.raft.core import Core
+from node.raft.message import ConfState, InstallSnapshot, Message
+from node.raft.ready import Note, Proposed, Ready, Role, SoftState
+from node.reads import Reads
+from node.snapshots import Snapshots
+from node.transfers import Transfers
+from node.watch import WatchHub
+from transport.mesh import Channel, MeshPort, Received
+
+FRAMES_PER_TURN = 256
+ENTRIES_PER_SLICE = 256
+SLICES_PER_TURN = 8
+EFFECTS_IDLE_SECONDS = 0.05
+"""Applied effects that found no batch to ride along with are written after this time."""
+CATCH_UP_EVENTS = 1_000
+"""History that watchers who fell behind are given per turn."""
+HOUSEKEEPING_SECONDS = 0.1
+"""How often deadlines, lease expiry and log compaction are looked at."""
+
+
+class Reporter(Protocol):
+    """Where the loop tells what has happened: the node's log and the supervisor."""
+
+    def report(self, event: str, **facts: object) -> None:
+        """One event, by its dotted name."""
+
+    def notes(self, notes: Iterable[Note]) -> None:
+        """What the core has noticed."""
+
+
+class Outputs(Protocol):
+    """What a turn hands to the client port."""
+
+    def deliver(self, responses: Sequence[tuple[int, bytes]]) -> None:
+        """Watch responses by stream, in order."""
+
+    def flush(self) -> None:
+        """Write out what this turn has answered."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a loop orders; made by the composition root."""
+
+    core: Core
+    disk: Disk
+    mesh: MeshPort
+    peers: Peers
+    applier: Applier
+    reads: Reads
+    proposals: Proposals
+    leases: LeaseExpiry
+    calls: LeaseCalls
+    snapshots: Snapshots
+    transfers: Transfers
+    hub: WatchHub
+    machine: Machine
+    """Replaced when a snapshot is installed."""
+    new_machine: Callable[[], Machine]
+    reporter: Reporter
+    member_id: int
+    conf: ConfState
+    """The applied configuration."""
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member has no vote in it."""
+        return self.member_id in self.conf.learners
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counters of a loop, for metrics and the status page."""
+
+    turns: int = 0
+    slow_turns: int = 0
+    leader_changes: int = 0
+    lateness_seconds: float = 0.0
+    """How late the last tick was."""
+    paused_seconds: float = 0.0
+    """The longest gap between ticks that was an election timeout or more."""
+
+
+class Loop:
+    """The turns of one member. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        ticks: Ticks,
+        limits: Limits,
+        clock: Callable[[], float],
+        schedule: Callable[[Callable[[], None]], object],
+        outputs: Outputs,
+    ) -> None:
+        """`clock` is monotonic seconds, `schedule` runs a call soon, after pending input."""
+        self._parts = parts
+        self._ticks = ticks
+        self._limits = limits
+        self._clock = clock
+        self._schedule = schedule
+        self._awake = False
+        self._outputs = outputs
+        self._catching_up = False
+        self._outgoing: list[Message] = []
+        self._inbox: list[Received] = []
+        self._tick_seconds = ticks.tick_ms / 1000
+        self._ticked_at = clock()
+        self._housekept_at = self._ticked_at
+        self._effects_since = 0.0
+        self._soft = SoftState()
+        self.figures = Figures()
+        self.leaderless_since = self._ticked_at
+
+    # -- what the owner calls ------------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        """This member's role as of the last turn."""
+        return self._soft.role
+
+    @property
+    def term(self) -> int:
+        """The current term as of the last turn."""
+        return self._soft.term
+
+    @property
+    def apply_lag(self) -> int:
+        """Committed entries that are not applied."""
+        return self._parts.applier.waiting
+
+    @property
+    def leader(self) -> int:
+        """Member id of the known leader; 0 = none."""
+        return self._soft.leader
+
+    def wake(self) -> None:
+        """Something was queued: run a turn soon. Any number of calls makes one turn."""
+        if not self._awake:
+            self._awake = True
+            self._schedule(self.turn)
+
+    def turn(self) -> None:
+        """Take everything that waits through the member once."""
+        self._awake = False
+        self.figures.turns += 1
+        now = self._clock()
+        self._receive(now)
+        self._tick(now)
+        self._finish_writes()
+        self._ask(now)
+        self._propose()
+        self._drain_core()
+        self._send(now)
+        if self._apply():
+            self._drain_core()
+            self._send(now)
+        parts = self._parts
+        parts.reads.release(parts.disk.applied.index)
+        parts.calls.pump(self._soft.leader, parts.member_id)
+        self._catching_up = parts.hub.catch_up(CATCH_UP_EVENTS)
+        self._outputs.deliver(parts.hub.take_output())
+        self._outputs.flush()
+        self._look_again()
+
+    # -- into the core -------------------------------------------------------------------------
+
+    def _receive(self, now: float) -> None:
+        parts = self._parts
+        frames = self._inbox
+        if len(frames) < FRAMES_PER_TURN:
+            frames = frames + parts.mesh.receive(FRAMES_PER_TURN - len(frames))
+        self._inbox = []
+        now_ns = int(now * 1e9)
+        step = parts.core.step
+        for frame in frames:
+            if frame.channel is Channel.BULK:
+                self._receive_bulk(frame, now)
+                continue
+            messages, calls = parts.peers.open(frame, now_ns)
+            for message in messages:
+                if not isinstance(message, InstallSnapshot):  # only whole ones, from below
+                    step(message)
+            if calls:
+                parts.calls.take(frame.sender, calls)
+
+    def _receive_bulk(self, frame: Received, now: float) -> None:
+        parts = self._parts
+        arrived = parts.snapshots.receive(frame.sender, frame.payload, now)
+        if arrived is None:
+            return
+        parts.core.step(arrived)
+        self._drain_core()
+        parts.snapshots.abandon()  # the core did not want it: it knows better by now
+
+    def _tick(self, now: float) -> None:
+        late = now - self._ticked_at
+        count = int(late / self._tick_seconds)
+        if count <= 0:
+            return
+        self._ticked_at += count * self._tick_seconds
+        self.figures.lateness_seconds = late - self._tick_seconds
+        if count >= self._ticks.election:
+            self.figures.paused_seconds = max(self.figures.paused_seconds, late)
+            self._parts.reporter.report("node.late", seconds=round(late, 3))
+            if self.role != Role.LEADER:
+                count = self._ticks.election - 1
+        for _ in range(count):
+            self._parts.core.tick()
+        if now - self._housekept_at >= HOUSEKEEPING_SECONDS:
+            self._housekept_at = now
+            self._keep_house(now)
+
+    def _finish_writes(self) -> None:
+        parts = self._parts
+        for write in parts.disk.take_durable():
+            self._outgoing += write.messages
+            if write.generation is not None:
+                self._adopt_snapshot()
+            if write.token is not None:
+                parts.core.persisted(write.token)
+
+    def _ask(self, now: float) -> None:
+        parts = self._parts
+        if parts.reads.wants_round(now) and self._soft.leader:
+            context = parts.reads.start(now)
+            if not parts.core.read_index(context):
+                parts.reads.leader_changed()
+
+    def _propose(self) -> None:
+        proposals = self._parts.proposals
+        if not proposals.waiting() or not self._soft.leader:
+            return
+        envelopes = proposals.take()
+        outcome = self._parts.core.propose(envelopes)
+        if outcome not in (Proposed.ACCEPTED, Proposed.FORWARDED):
+            proposals.put_back(envelopes)
+
+    # -- out of the core -----------------------------------------------------------------------
+
+    def _drain_core(self) -> None:
+        parts = self._parts
+        core, disk = parts.core, parts.disk
+        while core.has_ready() and disk.has_room():
+            ready = core.ready()
+            if ready.notes:
+                parts.reporter.notes(ready.notes)
+            if ready.soft_state is not None:
+                self._role_changed(ready.soft_state)
+            self._outgoing += ready.messages
+            self._store(ready)
+            if ready.committed:
+                parts.applier.add(ready.committed)
+            for state in ready.read_states:
+                parts.reads.confirmed(state.context, state.index)
+
+    def _store(self, ready: Ready) -> None:
+        parts = self._parts
+        if ready.snapshot is None:
+            parts.disk.write(ready)
+            return
+        # What was committed before is part of the snapshot; nothing is applied until it is durable.
+        parts.applier.drop()
+        parts.disk.write(ready, parts.snapshots.take_installer())
+
+    def _send(self, now: float) -> None:
+        if not self._outgoing:
+            return
+        parts = self._parts
+        outgoing, self._outgoing = self._outgoing, []
+        streams = [m for m in outgoing if isinstance(m, InstallSnapshot)]
+        for message in streams:
+            parts.snapshots.start(message, now)
+        if streams:
+            outgoing = [m for m in outgoing if not isinstance(m, InstallSnapshot)]
+        for peer in parts.peers.send(outgoing, int(now * 1e9)):
+            parts.core.report_unreachable(peer)
+
+    def _apply(self) -> bool:
+        parts = self._parts
+        if not parts.applier.waiting or parts.disk.installing:
+            return False
+        for _ in range(SLICES_PER_TURN):
+            last = parts.applier.apply(ENTRIES_PER_SLICE)
+            if last is None:
+                break
+            parts.disk.applied_to(last.index, last.term)
+            parts.core.applied_to(last.index)
+        return True
+
+    def _adopt_snapshot(self) -> None:
+        parts = self._parts
+        machine = parts.machine = parts.new_machine()
+        parts.applier.replace_machine(machine)
+        parts.hub.replace_history(machine)
+        if parts.leases.leading:
+            self._promote_leases(self._clock())
+        parts.reporter.report("raft.snapshot_installed", index=parts.disk.applied.index)
+
+    # -- after a turn --------------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        """ZeroMQ announces only what is new, so the sockets are looked at until they are empty."""
+        parts = self._parts
+        self._inbox = parts.mesh.receive(FRAMES_PER_TURN)
+        applicable = parts.applier.waiting and not parts.disk.installing
+        if self._inbox or applicable or self._catching_up:
+            self.wake()
+
+    # -- things that change now and then ---------------------------------------------------------
+
+    def _role_changed(self, soft: SoftState) -> None:
+        parts, before = self._parts, self._soft
+        self._soft = soft
+        now = self._clock()
+        if soft.leader != before.leader or soft.term != before.term:
+            parts.reads.leader_changed()
+        if soft.leader != before.leader:
+            self.leaderless_since = now
+            parts.transfers.leader_is(soft.leader)
+            if soft.leader:
+                self.figures.leader_changes += 1
+        if soft.role == Role.LEADER and before.role != Role.LEADER:
+            self._promote_leases(now)
+            parts.reporter.report("leader.elected", term=soft.term)
+        elif soft.role != Role.LEADER and before.role == Role.LEADER:
+            parts.leases.demote()
+            parts.reporter.report("raft.stepdown", term=soft.term)
+
+    def _keep_house(self, now: float) -> None:
+        parts = self._parts
+        parts.reads.expire(now)
+        parts.proposals.expire(now)
+        parts.calls.expire(now)
+        parts.transfers.expire(now)
+        self._expire_leases(now)
+        self._flush_effects(now)
+        self._compact_log()
+        for member, delivered in parts.snapshots.keep_house(now):
+            parts.core.report_snapshot(member, delivered)
+
+    def _expire_leases(self, now: float) -> None:
+        """Only the leader's clock fills `due`; a deposed leader's revocation is not forwarded."""
+        parts = self._parts
+        per_round = max(1, int(self._limits.lease_expiries_per_second * HOUSEKEEPING_SECONDS))
+        due = parts.leases.due(now, per_round)
+        if due:
+            parts.core.propose(
+                [parts.proposals.unasked(RequestKind.LEASE_REVOKE, revocation(i)) for i in due],
+                forward=False,
+            )
+
+    def _promote_leases(self, now: float) -> None:
+        parts = self._parts
+        parts.leases.promote([(lease.id, lease.ttl) for lease in parts.machine.leases()], now)
+
+    def _flush_effects(self, now: float) -> None:
+        parts = self._parts
+        if parts.disk.applied == parts.disk.durable_applied or parts.disk.busy:
+            self._effects_since = now
+        elif now - self._effects_since >= EFFECTS_IDLE_SECONDS:
+            parts.disk.flush_effects()
+
+    def _compact_log(self) -> None:
+        """Keep some entries for followers that are a little behind; a snapshot serves the rest."""
+        disk = self._parts.disk
+        limits = self._limits
+        cut = disk.durable_applied.index - limits.log_entries_kept
+        excess = limits.log_entries_max - limits.log_entries_kept
+        if cut - disk.first_index() >= excess and disk.has_room():
+            disk.compact(cut)
+
+
+def revocation(lease_id: int) -> bytes:
+    """The request that ends a lease."""
+    return rpc_pb2.LeaseRevokeRequest(ID=lease_id).SerializeToString()

@@ -1,0 +1,153 @@
+"""Raft messages to and from the other members: one frame per peer, channel and turn.
+
+    Raft messages ──group by peer and channel──► Parcel ──msgpack──► mesh frame
+    mesh frame ──► Parcel ──► Raft messages, lease calls; round trips into telemetry
+
+Heartbeats, votes and read indexes travel on the control channel, so that they never queue behind
+entries; snapshot chunks have a channel and a module of their own. What cannot be sent is lost,
+which Raft tolerates; the caller is told which peers were unreachable.
+
+Round trips are measured without a word of Raft: a parcel with a heartbeat carries the sender's
+monotonic time, the parcel with its answer carries it back. All members live on one host and share
+that clock, so the receiver can also tell how old a heartbeat is and drop the burst that piled up
+while it was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from node.raft.message import (
+    Append,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    InstallSnapshot,
+    Message,
+    Propose,
+)
+from transport.mesh import Channel, Received
+
+
+class LeaseAsk(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """A follower asks the leader's lease clock: renew (or only look at) one lease."""
+
+    number: int
+    lease_id: int
+    renew: bool
+
+
+class LeaseReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The leader's answer; `refused` when it cannot vouch for its own leadership."""
+
+    number: int
+    remaining: int
+    granted: int
+    refused: bool
+
+
+Call = LeaseAsk | LeaseReply
+
+
+class Parcel(msgspec.Struct, frozen=True, array_like=True):
+    """What one frame carries. Times are monotonic nanoseconds, 0 = none."""
+
+    stamp: int
+    echo: int
+    messages: list[Message]
+    calls: list[Call] = []
+
+
+class Mesh(Protocol):
+    """The part of `transport.mesh.Mesh` that is used here."""
+
+    def send(self, to: int, channel: Channel, payload: bytes) -> bool:
+        """Hand one frame over; False = it was not taken."""
+
+
+class RoundTrips(Protocol):
+    """Where measured heartbeat round trips go."""
+
+    def sent(self, peer: int, now_ns: int) -> None:
+        """A heartbeat left for this peer."""
+
+    def answered(self, peer: int, now_ns: int, round_trip_ns: int) -> None:
+        """Its answer came back."""
+
+    def heard(self, peer: int, now_ns: int) -> None:
+        """A heartbeat of this peer arrived."""
+
+
+ENTRY_TRAFFIC = (Append, AppendReply, Propose, InstallSnapshot)
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Parcel).decode
+
+
+class Peers:
+    """The other members, as this member's loop talks to them."""
+
+    def __init__(self, mesh: Mesh, round_trips: RoundTrips, stale_ns: int) -> None:
+        """Heartbeats older than `stale_ns` on arrival are dropped."""
+        self._mesh = mesh
+        self._round_trips = round_trips
+        self._stale_ns = stale_ns
+        self._echoes: dict[int, int] = {}
+        self.undecodable = 0
+        """Parcels that passed the frame's checksum and still made no sense."""
+
+    def send(self, messages: Iterable[Message], now_ns: int) -> list[int]:
+        """Send each peer its messages, in order per channel; returns the unreachable peers."""
+        groups: dict[tuple[int, Channel], list[Message]] = {}
+        for message in messages:
+            channel = Channel.APPEND if isinstance(message, ENTRY_TRAFFIC) else Channel.CONTROL
+            groups.setdefault((message.to, channel), []).append(message)
+        return [
+            to
+            for (to, channel), group in groups.items()
+            if not self._post(to, channel, group, now_ns)
+        ]
+
+    def call(self, to: int, calls: list[Call]) -> bool:
+        """Send lease calls to one member; False = not sent."""
+        return self._mesh.send(to, Channel.CONTROL, _encode(Parcel(0, 0, [], calls)))
+
+    def open(self, received: Received, now_ns: int) -> tuple[Sequence[Message], Sequence[Call]]:
+        """Decode one frame; messages that claim another sender than the frame's are dropped."""
+        try:
+            parcel = _decode(received.payload)
+        except msgspec.MsgspecError:
+            self.undecodable += 1
+            return (), ()
+        sender = received.sender
+        messages = [message for message in parcel.messages if message.sender == sender]
+        if received.channel is Channel.CONTROL:
+            messages = self._note_heartbeats(sender, parcel, messages, now_ns)
+        return messages, parcel.calls
+
+    def _post(self, to: int, channel: Channel, group: list[Message], now_ns: int) -> bool:
+        stamp = echo = 0
+        if channel is Channel.CONTROL:
+            for message in group:
+                if isinstance(message, Heartbeat):
+                    stamp = now_ns
+                elif isinstance(message, HeartbeatReply):
+                    echo = self._echoes.pop(to, 0)
+        sent = self._mesh.send(to, channel, _encode(Parcel(stamp, echo, group)))
+        if stamp and sent:
+            self._round_trips.sent(to, now_ns)
+        return sent
+
+    def _note_heartbeats(
+        self, sender: int, parcel: Parcel, messages: list[Message], now_ns: int
+    ) -> list[Message]:
+        if parcel.echo:
+            self._round_trips.answered(sender, now_ns, now_ns - parcel.echo)
+        if parcel.stamp:
+            self._round_trips.heard(sender, now_ns)
+            self._echoes[sender] = parcel.stamp
+            if now_ns - parcel.stamp > self._stale_ns:
+                return [m for m in messages if not isinstance(m, Heartbeat)]
+        return messages

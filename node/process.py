@@ -1,0 +1,166 @@
+"""The running process around a member: timers, signals, the lifeline, and how it ends.
+
+    serve ──► "serving" ──► turns ──SIGTERM──► drain: hand leadership over, finish calls ──► 0
+                              └──lifeline closed: the supervisor is gone──► gone at once
+
+Every call that the event loop makes into a turn is guarded: an exception that escapes one means
+that an invariant is broken or that this program has a bug, and a member that goes on after that
+would be a guess. It leaves a trace in its log and dies with code 72.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from node.api.server import ClientPort
+from node.errors import InvariantViolated
+from node.loop import Loop, Parts
+from node.publisher import Publisher
+from node.raft.ready import Role
+from node.report import Reporter
+
+EXIT_INVARIANT = 72
+EXIT_LIFELINE = 143
+"""The supervisor is gone; nobody is left to read this."""
+STOP_GRACE_SECONDS = 2.0
+"""How long open calls may take to end once a stop was asked for."""
+CAMPAIGN_SECONDS_MAX = 3.0
+"""How long the first leader of a new cluster tries to reach its peers at every tick."""
+
+
+class Wakeups(Protocol):
+    """Descriptors whose readiness means work for a turn."""
+
+    def filenos(self) -> list[int]:
+        """All of them."""
+
+
+class Process:
+    """One member between its composition and its exit."""
+
+    def __init__(
+        self,
+        events: asyncio.AbstractEventLoop,
+        loop: Loop,
+        parts: Parts,
+        port: ClientPort,
+        publisher: Publisher,
+        reporter: Reporter,
+    ) -> None:
+        self._events = events
+        self._loop = loop
+        self._parts = parts
+        self._port = port
+        self._publisher = publisher
+        self._reporter = reporter
+        self._stopping = False
+
+    def serve(
+        self,
+        host: str,
+        client_port: int,
+        wakeups: list[int],
+        lifeline_fd: int,
+        *,
+        tick_seconds: float,
+        campaign_first: bool,
+    ) -> None:
+        """Listen, turn, and return once stopped.
+
+        Raises:
+            OSError: the client port cannot be bound.
+        """
+        events = self._events
+        events.set_exception_handler(self._escaped)
+        for fd in wakeups:
+            events.add_reader(fd, self._loop.wake)
+        events.add_reader(lifeline_fd, partial(os._exit, EXIT_LIFELINE))
+        events.add_signal_handler(signal.SIGTERM, self._stop)
+        bound = events.run_until_complete(self._port.start(host, client_port))
+        collect_rarely()
+        self._reporter.report("serving", pid=os.getpid(), client_port=bound)
+        if campaign_first:
+            self._campaign(time.monotonic() + CAMPAIGN_SECONDS_MAX, tick_seconds)
+        self._tick(tick_seconds)
+        events.run_forever()
+
+    def _tick(self, seconds: float) -> None:
+        self._events.call_later(seconds, self._tick, seconds)
+        self._loop.wake()
+        self._publisher.tick(time.monotonic())
+
+    def _campaign(self, until: float, seconds: float) -> None:
+        """The very first election need not wait for a timeout, only for the peers to be there."""
+        if self._loop.leader or time.monotonic() > until:
+            return
+        self._parts.core.campaign()
+        self._loop.wake()
+        self._events.call_later(seconds, self._campaign, until, seconds)
+
+    def _stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        self._reporter.report("stopping")
+        self._hand_over()
+        self._events.create_task(self._drain())
+
+    def _hand_over(self) -> None:
+        """Leave the cluster a leader: the voter that is furthest along."""
+        parts = self._parts
+        status = parts.core.status()
+        voters = [peer for peer in parts.conf.voters if peer in status.progress]
+        others = [peer for peer in voters if peer != parts.member_id]
+        alive = [peer for peer in others if status.progress[peer].recent_active]
+        if status.role == Role.LEADER and alive:
+            parts.core.transfer_leader(max(alive, key=lambda peer: status.progress[peer].match))
+            self._loop.wake()
+
+    async def _drain(self) -> None:
+        until = time.monotonic() + STOP_GRACE_SECONDS / 2
+        while self._loop.role == Role.LEADER and len(self._parts.conf.voters) > 1:
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(0.002)
+        await self._port.close(STOP_GRACE_SECONDS)
+        self._events.stop()
+
+    def _escaped(self, events: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            traceback.print_exception(error, file=sys.stderr)
+        self._reporter.log("exception", message=repr(context.get("message")))
+        if isinstance(error, InvariantViolated):
+            self._reporter.report("invariant", reason=str(error))
+            os._exit(EXIT_INVARIANT)
+
+
+def guarded(turn: Callable[[], None], reporter: Reporter) -> Callable[[], None]:
+    """A turn that ends the process if anything escapes it."""
+
+    def run() -> None:
+        try:
+            turn()
+        except BaseException as error:
+            traceback.print_exc(file=sys.stderr)
+            reporter.report("invariant", reason=f"{type(error).__name__}: {error}")
+            sys.stderr.flush()
+            os._exit(EXIT_INVARIANT)
+
+    return run
+
+
+def collect_rarely() -> None:
+    """What exists now stays; the young generation may grow before it is looked through."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

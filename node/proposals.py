@@ -1,0 +1,107 @@
+"""Requests on their way through the log: each has a number, a deadline and one answer.
+
+    add ──► waiting ──take()──► proposed ──complete()──► answered
+               ▲                    │
+               └── put_back() ◄─────┘  no leader at the moment: it waits, as in etcd
+
+What was handed to Raft is never proposed a second time: whether the first proposal will still
+commit cannot be known, and a client that gets no answer must be told "unknown" (a timeout), never
+a failure that looks safe to repeat. Numbers are unique across members and restarts: the origin is
+the member's id, and the sequence starts at a number drawn at random for each process.
+
+Source: etcd server/etcdserver/v3_server.go (processInternalRaftRequestOnce), pkg/wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from node.machine.answer import Answer
+from node.machine.envelope import RequestKind, pack, unpack
+from node.machine.errors import Refusal, RequestTooLarge, Timeout, TooManyRequests
+
+OnOutcome = Callable[[Answer | Refusal], None]
+
+
+class Proposals:
+    """Every request of this member's clients that has not been answered yet."""
+
+    def __init__(
+        self,
+        origin: int,
+        first_sequence: int,
+        *,
+        pending_max: int,
+        request_bytes_max: int,
+        timeout_seconds: float,
+    ) -> None:
+        """Begin with nothing pending; sequences count up from `first_sequence`."""
+        self._origin = origin
+        self._sequence = first_sequence
+        self._pending_max = pending_max
+        self._request_bytes_max = request_bytes_max
+        self._timeout_seconds = timeout_seconds
+        self._waiting: list[bytes] = []
+        self._answers: dict[int, OnOutcome] = {}
+        # (deadline, sequence) in order of arrival; every request has the same patience.
+        self._deadlines: deque[tuple[float, int]] = deque()
+        self.failed = 0
+        """Requests answered by a timeout, for metrics."""
+
+    @property
+    def pending(self) -> int:
+        """Requests without an answer."""
+        return len(self._answers)
+
+    def add(self, kind: RequestKind, request: bytes, done: OnOutcome, now: float) -> None:
+        """Number a request and let it wait to be proposed; too large or too many is refused."""
+        if len(request) > self._request_bytes_max:
+            done(RequestTooLarge())
+            return
+        if len(self._answers) >= self._pending_max:
+            done(TooManyRequests())
+            return
+        self._sequence += 1
+        sequence = self._sequence
+        self._waiting.append(pack(kind, self._origin, sequence, request))
+        self._answers[sequence] = done
+        self._deadlines.append((now + self._timeout_seconds, sequence))
+
+    def unasked(self, kind: RequestKind, request: bytes) -> bytes:
+        """An envelope of this member's own making, which nobody waits for."""
+        self._sequence += 1
+        return pack(kind, self._origin, self._sequence, request)
+
+    def take(self) -> list[bytes]:
+        """All envelopes that wait to be proposed, in order of arrival."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def put_back(self, envelopes: list[bytes]) -> None:
+        """Raft did not take them (no leader, or one that hands over): they wait for the next."""
+        self._waiting[:0] = envelopes
+
+    def waiting(self) -> bool:
+        """Whether anything waits to be proposed."""
+        return bool(self._waiting)
+
+    def complete(self, origin: int, sequence: int, outcome: Answer | Refusal) -> None:
+        """An entry was applied; answer its client if it is ours and still waits."""
+        if origin == self._origin:
+            done = self._answers.pop(sequence, None)
+            if done is not None:
+                done(outcome)
+
+    def expire(self, now: float) -> None:
+        """Answer those whose time is over: the outcome is unknown, so etcd calls it a timeout."""
+        late: set[int] = set()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, sequence = self._deadlines.popleft()
+            done = self._answers.pop(sequence, None)
+            if done is not None:
+                late.add(sequence)
+                self.failed += 1
+                done(Timeout())
+        if late and self._waiting:
+            self._waiting = [e for e in self._waiting if unpack(e).sequence not in late]
