@@ -225,13 +225,13 @@ def known_lines(session: Session, rows: list[dict[str, Any]]) -> list[str]:
 
 
 @click.command("rm", cls=Verb, short_help="Delete a stopped cluster.")
-@click.argument("cluster", metavar="[NAME]", required=False, shell_complete=complete_cluster)
+@click.argument("victim", metavar="[NAME]", required=False, shell_complete=complete_cluster)
 @click.option("--force", is_flag=True, help="Stop it first if it runs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_session
-def rm_verb(session: Session, cluster: str | None, force: bool, yes: bool) -> None:
+def rm_verb(session: Session, victim: str | None, force: bool, yes: bool) -> None:
     """Delete a cluster's data. An absent cluster counts as done."""
-    name = checked_name(cluster) if cluster else target_name(session)
+    name = checked_name(victim) if victim else target_name(session)
     known = next((k for k in known_clusters() if k.name == name), None)
     if known is not None:
         if known.state == "running" and not force:

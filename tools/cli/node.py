@@ -6,7 +6,7 @@ supervisor as typed: it resolves them at the moment of acting, and the resolutio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -27,8 +27,24 @@ STOP_TIMEOUT = "10s"
 def selectors() -> Callable[[Function], Function]:
     """The NODE… argument."""
     return click.argument(
-        "nodes", metavar="NODE...", nargs=-1, required=True, shell_complete=complete_selector
+        "nodes",
+        metavar="NODE...",
+        nargs=-1,
+        required=True,
+        callback=lambda _, __, words: joined(words),
+        shell_complete=complete_selector,
     )
+
+
+def joined(words: Sequence[str]) -> tuple[str, ...]:
+    """Selectors as meant: the unquoted words `2 of followers` are one. Pure."""
+    found: list[str] = []
+    rest = list(words)
+    while rest:
+        taken = 3 if len(rest) >= 3 and rest[0].isdecimal() and rest[1] == "of" else 1
+        found.append(" ".join(rest[:taken]))
+        rest = rest[taken:]
+    return tuple(found)
 
 
 @click.command("start", cls=Verb, short_help="Start nodes that do not run.")

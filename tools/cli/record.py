@@ -55,8 +55,8 @@ def logs_verb(
 ) -> None:
     """Show logs of NODE… (default: all; `supervisor` is the daemon), of a stopped cluster too."""
     session = ctx.ensure_object(Session)
-    paths = log_paths(session, nodes or ("all",))
     passes = line_filter(grep, moment_before(since))
+    paths = log_paths(session, nodes or ("all",))
     tails = [Tail(node, path, from_end=True) for node, path in paths.items()] if follow else []
     show = line_writer(session, list(paths))
     for line in deque(filter(passes, merged(paths)), maxlen=lines):

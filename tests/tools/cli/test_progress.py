@@ -1,0 +1,82 @@
+"""The lines of `conclave up`."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.document import Progress
+from tests.support.status_document import status_document
+from tools.cli.progress import Launch, ready_lines, tilde, up_document
+
+START: list[Progress] = [
+    {"phase": "zygote", "ms": 92.0},
+    {"phase": "node", "ms": 18.0, "node": "n2"},
+    {"phase": "node", "ms": 17.0, "node": "n1"},
+    {"phase": "node", "ms": 41.0, "node": "n3"},
+    {"phase": "nodes", "ms": 41.0},
+    {"phase": "leader", "ms": 64.0, "node": "n1", "term": 1},
+    {"phase": "write", "ms": 3.0},
+    {"phase": "ready", "ms": 204.0, "status": status_document()},
+]
+
+
+def test_launch_shows_a_line_per_phase() -> None:
+    launch = Launch()
+
+    lines = [line for progress in START if (line := launch.take(progress))]
+
+    assert lines == [
+        " ✓ forkserver warm                92 ms",
+        " ✓ 3 nodes serving                41 ms   n1 17  n2 18  n3 41",
+        " ✓ leader n1 elected, term 1      64 ms",
+        " ✓ first write committed           3 ms",
+    ]
+
+
+def test_launch_of_one_node_is_singular() -> None:
+    launch = Launch()
+    launch.take({"phase": "node", "ms": 17.0, "node": "n1"})
+
+    assert "1 node serving" in launch.take({"phase": "nodes", "ms": 17.0})
+
+
+def test_launch_shows_a_phase_that_it_does_not_know() -> None:
+    assert "defragmented" in Launch().take({"phase": "defragmented", "ms": 1.0})
+
+
+def test_ready_lines_say_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/tmp/data")
+    launch = Launch()
+    for progress in START:
+        launch.take(progress)
+
+    lines = ready_lines(launch, status_document())
+
+    assert lines[0] == "Ready in 0.20 s, 3 nodes, data ~/default"
+    assert (
+        "  export ETCDCTL_ENDPOINTS=127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379"
+        "     (conclave env)" in lines
+    )
+    assert "  etcdctl --endpoints 127.0.0.1:2379 put greeting hello" in lines
+
+
+def test_up_document_sums_up_the_launch() -> None:
+    launch = Launch()
+    for progress in START:
+        launch.take(progress)
+
+    document = up_document(launch, status_document())
+
+    assert document["phases_ms"] == {"zygote": 92.0, "nodes": 41.0, "leader": 64.0, "write": 3.0}
+    assert document["nodes_ms"] == {"n1": 17.0, "n2": 18.0, "n3": 41.0}
+    assert document["ready_ms"] == 204.0
+    assert document["already_up"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"), [("/root/x", "~/x"), ("/root", "~"), ("/rooted/x", "/rooted/x")]
+)
+def test_tilde_only_below_home(monkeypatch: pytest.MonkeyPatch, path: str, shown: str) -> None:
+    monkeypatch.setenv("HOME", "/root")
+
+    assert tilde(path) == shown
