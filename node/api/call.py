@@ -75,6 +75,14 @@ class Link(Protocol):
 
     grpc: GrpcServer
     member: Member
+    unwritten: int
+    """Bytes of answers that no flush has written yet."""
+
+    def when_writable(self, go_on: Callable[[], None]) -> None:
+        """Go on now, or once the client has read most of what it already asked for.
+
+        For answers that may be large: who asks and does not read must not make us hold them all.
+        """
 
     def touch(self) -> None:
         """Something waits to be written: see to it at the end of this turn."""
@@ -114,6 +122,7 @@ class Call:
         self.over = True
         self.method.handled[0] += 1
         link = self.link
+        link.unwritten += len(message)
         link.grpc.reply(self.call_id, message)
         link.touch()
 

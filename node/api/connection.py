@@ -3,18 +3,20 @@
 Everything costly happens once per wakeup, not once per call: a read may hold many calls, and all
 answers of a turn leave in one write (`flush`, called for every touched connection by the port).
 
-Two things slow a client down, and each has its own brake:
+Two things show that a client does not read, and each has its own brake:
 
     its HTTP/2 window is shut    that stream's messages wait in the codec → that stream is paused
     its socket buffer is full    the kernel takes no more → all its streams are paused and nothing
                                  more is read, so it cannot ask for what it does not fetch
 
 A paused watch produces nothing; its watchers catch up from history once the client reads again.
+Reads whose answers may be large wait for either brake to come off before they are made.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -45,6 +47,9 @@ from transport.grpc import (
 
 STREAM_BACKLOG_SHARE = 8
 """One stream may hold this part of a connection's backlog before it is paused."""
+
+DEFERRED_PER_FLUSH = 256
+"""Reads that go on in one flush, so that no client holds up a turn with its queue."""
 
 
 class Port(Protocol):
@@ -80,6 +85,8 @@ class GrpcConnection(asyncio.Protocol):
         self._unary = port.services.unary
         self._now: Callable[[], float] = self.member.now
         self._backlog_max = limits.watch_backlog_bytes_max
+        self.unwritten = 0
+        self._deferred: deque[Callable[[], None]] = deque()
         self._dirty = False
         self._socket_full = False
         self._draining = False
@@ -187,11 +194,31 @@ class GrpcConnection(asyncio.Protocol):
         if self._socket_full:
             return  # resume_writing comes back here; after connection_lost nobody does
         data = self.grpc.data_to_send()
+        self.unwritten = 0
         if data:
             self._port.writes += 1
             self.transport.write(data)
+        self._go_on()
         if self.grpc.closed or (self._draining and not self.grpc.open_calls):
             self.transport.close()
+
+    def _go_on(self) -> None:
+        for _ in range(DEFERRED_PER_FLUSH):
+            if not self._deferred or self._backlogged:
+                return
+            self._deferred.popleft()()
+        self.touch()
+
+    @property
+    def _backlogged(self) -> bool:
+        return self._socket_full or self.unwritten + self.grpc.buffered_total > self._backlog_max
+
+    def when_writable(self, go_on: Callable[[], None]) -> None:
+        """Go on now, or in a later flush; at most one deferral for each open call."""
+        if self._deferred or self._backlogged:
+            self._deferred.append(go_on)
+        else:
+            go_on()
 
     def sent(self, call: StreamCall) -> None:
         """Pause a stream that its client does not read, or let it go on."""
@@ -258,6 +285,7 @@ class GrpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let every stream go; answers that still come find their calls over or ignored."""
         self._socket_full = True
+        self._deferred.clear()
         streams, self._streams = self._streams, {}
         for call in streams.values():
             call.abandon(Status.CANCELLED)

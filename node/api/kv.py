@@ -14,6 +14,7 @@ from node.api.errors import NOT_SUPPORTED_FOR_LEARNER
 from node.api.member import Member, Outcome
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
+from node.machine.errors import Refusal
 from node.machine.validate import (
     check_delete_range,
     check_put,
@@ -41,11 +42,11 @@ class Kv:
         if refusal is not None:
             call.refuse(refusal)
         elif request.serializable:
-            call.done(self._member.machine.range(request))
+            self._fresh(call, request, None)
         elif self._member.is_learner:
             call.fail(NOT_SUPPORTED_FOR_LEARNER)
         else:
-            self._member.read(lambda stale: call.done(stale or self._range(request)))
+            self._member.read(lambda stale: self._fresh(call, request, stale))
 
     def put(self, call: Call, message: bytes) -> None:
         """Write one key."""
@@ -72,9 +73,9 @@ class Kv:
         elif not is_read_only(request):
             self._member.propose(RequestKind.TXN, message, call.done)
         elif is_serializable(request):
-            call.done(self._read_txn(request))
+            self._fresh(call, request, None)
         else:
-            self._member.read(lambda stale: call.done(stale or self._read_txn(request)))
+            self._member.read(lambda stale: self._fresh(call, request, stale))
 
     def compact(self, call: Call, message: bytes) -> None:
         """Forget what is older than a revision; `physical` waits until it is gone from disk."""
@@ -97,8 +98,20 @@ class Kv:
             elif not call.over:
                 self._compacting.append((revision, call, answer))
 
-    def _range(self, request: rpc.RangeRequest) -> Outcome:
-        return self._member.machine.range(request)
+    def _fresh(
+        self, call: Call, request: rpc.RangeRequest | rpc.TxnRequest, stale: Refusal | None
+    ) -> None:
+        """The state is fresh enough to read from, or will not become so."""
+        if stale is not None:
+            call.refuse(stale)
+        else:
+            call.link.when_writable(lambda: self._read(call, request))
 
-    def _read_txn(self, request: rpc.TxnRequest) -> Outcome:
-        return self._member.machine.read_txn(request)
+    def _read(self, call: Call, request: rpc.RangeRequest | rpc.TxnRequest) -> None:
+        if call.over:
+            return  # nobody waits for it any more
+        machine = self._member.machine
+        if isinstance(request, rpc.RangeRequest):
+            call.done(machine.range(request))
+        else:
+            call.done(machine.read_txn(request))

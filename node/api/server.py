@@ -91,10 +91,9 @@ class ClientPort:
 
     def flush(self) -> None:
         """Write the answers of this turn: one write for each connection that has any."""
-        while self._dirty:
-            dirty, self._dirty = self._dirty, []
-            for connection in dirty:
-                connection.flush()
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
 
     async def close(self, grace: float) -> None:
         """Stop: take no more clients or calls, give open calls `grace` seconds, then cut."""

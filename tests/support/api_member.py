@@ -229,7 +229,8 @@ class ApiMember:
         self._view.stage(applied.effects)
         for change in applied.leases:
             self._lease_changed(change)
-        self._hub.publish(applied.events)
+        if applied.events:
+            self._hub.publish(applied.events)
         self._proposals.complete(envelope.origin, envelope.sequence, applied.outcome)
 
     def _lease_changed(self, change: LeaseChange) -> None:
