@@ -19,7 +19,7 @@ from node.machine.errors import (
     TooManyOperations,
     ValueProvided,
 )
-from node.machine.interval import Interval, contains, interval
+from node.machine.interval import interval
 from node.proto import rpc
 
 _SORT_ORDERS = frozenset(rpc.RangeRequest.SortOrder.values())
@@ -113,22 +113,26 @@ class _Changes:
     """Keys put and intervals deleted along one path, as far as etcd tells them apart.
 
     Both branches of a nested txn count for its parent, though only one can happen; between the two
-    of them the same put is no conflict. A put of one nested txn in front of a delete of another is
-    not noticed by etcd either: it looks at a put once, when only earlier deletes are known.
+    of them the same put is no conflict. Two conflicts etcd does not notice, so neither do we: a put
+    inside a delete of "every key from here on", whose bounds it takes for an empty interval; and a
+    put of one nested txn in front of a delete of the next, because a put is looked at only once,
+    when the deletes before it are known. Both then simply happen in order.
     """
 
     __slots__ = ("deletes", "puts")
 
     def __init__(self) -> None:
         self.puts: set[bytes] = set()
-        self.deletes: list[Interval] = []
+        self.deletes: list[tuple[bytes, bytes]] = []
 
     def add_branch(self, operations: Sequence[rpc.RequestOp]) -> bool:
         """Add the operations of one branch; True = some key would change twice."""
         for operation in operations:
             if operation.HasField("request_delete_range"):
                 request = operation.request_delete_range
-                self.deletes.append(interval(request.key, request.range_end))
+                lo, hi = interval(request.key, request.range_end)
+                if hi is not None:
+                    self.deletes.append((lo, hi))
         nested = (op.request_txn for op in operations if op.HasField("request_txn"))
         if any(self._add_nested(request) for request in nested):
             return True
@@ -148,7 +152,7 @@ class _Changes:
         return False
 
     def _add_put(self, key: bytes) -> bool:
-        if key in self.puts or any(contains(lo, hi, key) for lo, hi in self.deletes):
+        if key in self.puts or any(lo <= key < hi for lo, hi in self.deletes):
             return True
         self.puts.add(key)
         return False

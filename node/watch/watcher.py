@@ -45,7 +45,7 @@ class Watcher:
         self.start_revision = request.start_revision
         """As asked for: no progress is told before the store has come there; 0 = from now on."""
         self.next_revision = 0
-        """No event before it is sent. A synced watcher's may lag: that one has seen all there is."""
+        """No event before it is sent. It may lag while synced: all there is has been seen then."""
         self.prev_kv = request.prev_kv
         self.progress_notify = request.progress_notify
         self.fragment = request.fragment
