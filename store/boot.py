@@ -23,9 +23,9 @@ from store.commit import Committer, Intake
 from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine, Operation
-from store.errors import Damaged, Quarantined
+from store.errors import Damaged, DiskFailed, Quarantined
 from store.fatal import die
-from store.leveldb import LevelDBEngine
+from store.leveldb import LevelDBEngine, describe_failure
 from store.log import DurableLog, LogImage
 from store.mark import Mark, MarkFigures
 from store.memory import MemoryEngine
@@ -72,6 +72,7 @@ def open_store(
 
     Raises:
         DirectoryHeld: another process uses it.
+        DiskFailed: its files cannot be opened, for a reason that is not in the data.
         FormatTooNew: a newer release wrote it.
         Quarantined: it must not be trusted. The lock is released in each of these cases.
     """
@@ -179,8 +180,10 @@ def _engine_of(
         )
     try:
         return LevelDBEngine(directory.path, config)
+    except OSError as error:  # plyvel.IOError is one, its error for damage is not
+        raise DiskFailed(describe_failure(error)) from error
     except LevelDBEngine.failures as error:
-        raise Quarantined(f"LevelDB does not open: {error}") from error
+        raise Quarantined(f"LevelDB does not open: {describe_failure(error)}") from error
 
 
 def _create(
@@ -210,7 +213,7 @@ def _verified_image(log: DurableLog, engine: Engine, config: StoreConfig) -> Log
     except Damaged as damage:
         raise Quarantined(damage.what) from damage
     except engine.failures as error:
-        raise Quarantined(f"LevelDB does not read: {error}") from error
+        raise Quarantined(f"LevelDB does not read: {describe_failure(error)}") from error
 
 
 def _compare(image: LogImage, mark: MarkFigures, cluster_id: int, member_id: int) -> None:

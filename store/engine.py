@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 Operation = tuple[bytes, bytes | None]
-"""Key and new value; None deletes. Deleting what is not there is no error."""
+"""Key (not empty) and new value; None deletes. Deleting what is not there is no error."""
 
 
 class Reader(Protocol):

@@ -49,6 +49,17 @@ class Quarantined(StoreError):
         self.reason = reason
 
 
+class DiskFailed(StoreError):
+    """The files could not be opened at all: rights, space, too many files, a device that fails.
+
+    Says nothing about the data: the same start may succeed once the cause is gone.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class FormatTooNew(StoreError):
     """A newer release wrote this directory; reading on would be guessing."""
 

@@ -29,10 +29,16 @@ import plyvel
 from store.config import StoreConfig
 from store.engine import Operation, Reader
 
-Failure: Final[type[Exception]] = plyvel.Error
-"""Root of what plyvel raises when the disk is at fault; `Engine.failures` offers it."""
-
 _RACY_NS: Final = 20_000_000
+
+
+def describe_failure(error: Exception) -> str:
+    """LevelDB's own words, which plyvel hands over as bytes."""
+    words = [
+        word.decode(errors="replace") if isinstance(word, bytes) else str(word)
+        for word in error.args
+    ]
+    return " ".join(words)
 
 
 class LevelDBEngine:

@@ -65,6 +65,11 @@ class StateView:
         """How many records differ from the engine's; 0 when all effects are durable."""
         return len(self._latest)
 
+    @property
+    def unsealed(self) -> bool:
+        """Whether anything was staged since the last `seal`."""
+        return bool(self._staged)
+
     def get(self, key: bytes) -> bytes | None:
         """The newest value of `key`, durable or not."""
         value = self._latest.get(key, _NOT_STAGED)

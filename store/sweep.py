@@ -62,9 +62,10 @@ class Sweep:
         """
         if self._floor.swept <= self._floor.boundary.index:
             return self._sweep_entries(records_max)
-        if self._leftover:
-            return self._sweep_generation(records_max)
-        return []
+        operations: list[Operation] = []
+        while self._leftover and not operations:
+            operations = self._sweep_generation(records_max)
+        return operations
 
     def take_stretch(self) -> tuple[bytes, bytes] | None:
         """A range of keys whose tombstones are worth a compaction, once."""

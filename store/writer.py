@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import monotonic, monotonic_ns
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from msgspec import Struct as Record
 
@@ -97,9 +97,12 @@ class Writer:
         committer: Committer,
         intake: Intake,
         config: StoreConfig,
-        die: Callable[[BaseException], NoReturn],
+        die: Callable[[BaseException], None],
     ) -> None:
-        """`die` ends the process; it is called on the writer thread with what went wrong."""
+        """`die` ends the process, called on the writer thread with what went wrong.
+
+        Should it return, the thread ends and nothing becomes durable any more.
+        """
         self._committer = committer
         self._intake = intake
         self._config = config
