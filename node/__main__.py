@@ -30,7 +30,7 @@ from node.disk import Disk, encode_conf
 from node.errors import ConfigError
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
-from node.loop import Loop, Parts
+from node.loop import HOUSEKEEPING_MS, Loop, Parts
 from node.machine.answer import LeaseChange, LeaseChangeKind
 from node.machine.machine import Machine
 from node.member import Member, Sinks
@@ -152,7 +152,11 @@ def compose(
     patience = limits.request_timeout_ms / 1000 + 2 * election_seconds
     disk = Disk(store.image, store.log, store.writer, store.view, store.engine)
     machine = Machine(store.view, disk.applied.index)
-    hub = WatchHub(machine, sinks.response_header)
+    hub = WatchHub(
+        machine,
+        sinks.response_header,
+        progress_notify_ticks=max(1, limits.watch_progress_notify_ms // HOUSEKEEPING_MS),
+    )
     proposals = Proposals(
         config.member_id,
         draw(62),

@@ -32,6 +32,9 @@ class Machine(Protocol):
     def apply(self, index: int, kind: int, request: bytes) -> Applied:
         """Apply one request."""
 
+    def compaction_slice(self, records_max: int) -> Sequence[Operation]:
+        """Effects that remove some of what a compaction has made unreadable."""
+
 
 class State(Protocol):
     """Where effects become visible."""
@@ -98,6 +101,13 @@ class Applier:
             else:
                 self._change_conf(_decode_conf_change(entry.data))
         return entry
+
+    def compact(self, records_max: int) -> bool:
+        """Take away a slice of compacted history between two entries; False = nothing to do."""
+        effects = self._machine.compaction_slice(records_max)
+        if effects:
+            self._state.stage(effects)
+        return bool(effects)
 
     def _apply_request(self, entry: Entry) -> None:
         kind, origin, sequence, request = unpack(entry.data)

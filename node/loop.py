@@ -48,9 +48,13 @@ ENTRIES_PER_SLICE = 256
 SLICES_PER_TURN = 8
 EFFECTS_IDLE_SECONDS = 0.05
 """Applied effects that found no batch to ride along with are written after this time."""
+TURN_SECONDS_MAX = 0.01
+"""Longer turns are counted: they make heartbeats late."""
+COMPACT_RECORDS = 256
+"""History that one slice of a compaction walks over."""
 CATCH_UP_EVENTS = 1_000
 """History that watchers who fell behind are given per turn."""
-HOUSEKEEPING_SECONDS = 0.1
+HOUSEKEEPING_MS = 100
 """How often deadlines, lease expiry and log compaction are looked at."""
 
 
@@ -191,6 +195,7 @@ class Loop:
         if self._apply():
             self._drain_core()
             self._send(now)
+        self._compact_history()
         parts = self._parts
         parts.reads.release(parts.disk.applied.index)
         parts.calls.pump(self._soft.leader, parts.member_id)
@@ -198,6 +203,8 @@ class Loop:
         self._outputs.deliver(parts.hub.take_output())
         self._outputs.flush()
         self._look_again()
+        if self._clock() - now > TURN_SECONDS_MAX:
+            self.figures.slow_turns += 1
 
     # -- into the core -------------------------------------------------------------------------
 
@@ -243,7 +250,7 @@ class Loop:
                 count = self._ticks.election - 1
         for _ in range(count):
             self._parts.core.tick()
-        if now - self._housekept_at >= HOUSEKEEPING_SECONDS:
+        if now - self._housekept_at >= HOUSEKEEPING_MS / 1000:
             self._housekept_at = now
             self._keep_house(now)
 
@@ -324,6 +331,13 @@ class Loop:
             parts.core.applied_to(last.index)
         return True
 
+    def _compact_history(self) -> None:
+        """One slice per write, so that the disk, not this loop, sets the pace of what nobody
+        waits for; the finished write brings the next turn."""
+        disk = self._parts.disk
+        if not disk.busy and not disk.installing and self._parts.applier.compact(COMPACT_RECORDS):
+            disk.flush_effects()
+
     def _adopt_snapshot(self) -> None:
         parts = self._parts
         machine = parts.machine = parts.new_machine()
@@ -369,6 +383,7 @@ class Loop:
         parts.proposals.expire(now)
         parts.calls.expire(now)
         parts.transfers.expire(now)
+        parts.hub.tick()
         self._expire_leases(now)
         self._flush_effects(now)
         self._compact_log()
@@ -378,7 +393,7 @@ class Loop:
     def _expire_leases(self, now: float) -> None:
         """Only the leader's clock fills `due`; a deposed leader's revocation is not forwarded."""
         parts = self._parts
-        per_round = max(1, int(self._limits.lease_expiries_per_second * HOUSEKEEPING_SECONDS))
+        per_round = max(1, int(self._limits.lease_expiries_per_second * HOUSEKEEPING_MS / 1000))
         due = parts.leases.due(now, per_round)
         if due:
             parts.core.propose(

@@ -30,7 +30,8 @@ PEERS_MAX: Final = 16
 WINDOW_NS: Final = 30_000_000_000
 
 BUCKET_FIRST_NS: Final = 50_000
-BUCKET_BOUNDS_NS: Final = tuple(round(BUCKET_FIRST_NS * 2 ** (step / 4)) for step in range(71))
+BUCKET_GROWTH: Final = 2**0.25
+BUCKET_BOUNDS_NS: Final = tuple(round(BUCKET_FIRST_NS * BUCKET_GROWTH**step) for step in range(71))
 """Upper bounds: 50 µs … 9.3 s. One more bucket counts what is beyond."""
 BUCKETS: Final = len(BUCKET_BOUNDS_NS) + 1
 
@@ -323,8 +324,8 @@ def _percentile_ms(counts: list[int], longest_ns: int, share: float) -> float | 
     if bucket >= len(BUCKET_BOUNDS_NS):
         return longest_ns / 1e6
     upper = BUCKET_BOUNDS_NS[bucket]
-    lower = BUCKET_BOUNDS_NS[bucket - 1] if bucket else upper / 2
-    return float(min((lower * upper) ** 0.5, longest_ns)) / 1e6
+    middle: float = upper / BUCKET_GROWTH**0.5
+    return min(middle, longest_ns) / 1e6
 
 
 def _age_ms(moment_ns: int, now_ns: int) -> float | None:
