@@ -69,6 +69,10 @@ class ClusterConfig:
             self.port_base == 0 or 1024 <= self.port_base <= 65_536 - self.nodes,
             f"port base {self.port_base} leaves no room for {self.nodes} ports",
         )
+        _require(
+            not (self.ephemeral and self.directory),
+            "an ephemeral cluster chooses its own directory: give --data or --ephemeral, not both",
+        )
         _require(self.first_leader in self.names, f"no node {self.first_leader!r} to lead first")
         _require(
             self.tick_ms >= 1 and self.election_ticks >= 3 * self.heartbeat_ticks >= 3,

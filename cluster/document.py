@@ -168,10 +168,10 @@ class ConditionMet(TypedDict):
 class Progress(TypedDict, total=False):
     """One line of the launcher's progress; `phase` and `ms` are always there.
 
-    phase: "zygote" (warm), "node" (one serves: node, ms since its fork), "node-failed" (node, reason;
-    a quorum may still form), "nodes" (no more to come: ms since the zygote was warm), "leader" (node,
-    term, ms since the nodes serve), "write" (first write committed: ms since the leader), "ready"
-    (ms since the launch; status), "already-up" (status).
+    "zygote": it is warm. "node": one serves (node, ms since its fork). "node-failed": node, reason;
+    a quorum may still form. "nodes": no more to come (ms since the zygote was warm). "leader":
+    node, term, ms since the nodes serve. "write": the first write is committed (ms since the
+    leader). "ready": ms since the launch, status. "already-up": status.
     """
 
     phase: str

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import sys
@@ -21,13 +22,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cluster.config import ClusterConfig, ClusterPaths, data_root, load, paths_of, runtime_root
+from cluster.config import ClusterConfig, ClusterPaths, data_root, paths_of, runtime_root
 from cluster.document import Progress
 from cluster.errors import ClusterError, Conflict, NotRunning, StartFailed, WaitTimeout, error_from
 from cluster.exchange import request_json
 
 LOG_TAIL_LINES = 8
 UNDO_TIMEOUT_S = 10.0
+OWN_DIRECTORIES = re.compile(r"n\d+|drills")
+OWN_FILES = frozenset(
+    {
+        "cluster.json",
+        "ports.json",
+        "supervisor.lock",
+        "supervisor.log",
+        "events.jsonl",
+        "events.1.jsonl",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +125,25 @@ def remove(name: str) -> bool:
     known = describe(name)
     if known.state == "running":
         raise Conflict(f"cluster {name!r} runs (supervisor {known.pid})", hint="conclave down")
-    stored = known.directory / "cluster.json"
-    found = stored.exists()
-    if found and load(stored) is not None:
-        shutil.rmtree(known.directory)
     shutil.rmtree(known.socket.parent, ignore_errors=True)
-    return found
+    return remove_data(known.directory)
+
+
+def remove_data(directory: Path) -> bool:
+    """Delete what a cluster has written; False when `directory` holds no cluster.
+
+    Only what is ours: the directory may be one that the user had before.
+    """
+    if not (directory / "cluster.json").exists():
+        return False
+    for path in directory.iterdir():
+        if path.is_dir() and OWN_DIRECTORIES.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name in OWN_FILES:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: the rest is the user's
+        directory.rmdir()
+    return True
 
 
 def holder(path: Path) -> int | None:

@@ -1,0 +1,289 @@
+"""The daemon: takes the directories, builds every part, runs until it is told to stop, cleans up.
+
+The composition root of the supervisor's process; `__main__` calls it once the zygote is on its
+way. Its order matters: locks before anything is read, ports before anybody can be told of them,
+the management socket before the nodes (a launch that fails can then be asked why), and at the end
+nodes, socket, zygote, directories, so that whoever sees the locks free finds nothing of us left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from random import SystemRandom
+from typing import Any
+
+import msgspec
+
+from cluster import config as configuration
+from cluster.config import ClusterConfig, ClusterPaths, Identity
+from cluster.directory import Occupation
+from cluster.document import HISTORY_SCHEMA, HistoryDocument, StatusDocument
+from cluster.entry import enter
+from cluster.errors import ClusterError, WaitTimeout
+from cluster.event import EventLog, read_events
+from cluster.forker import Forker
+from cluster.layout import Shared, node_config
+from cluster.leadership import reigns
+from cluster.management import Management
+from cluster.pages import Pages
+from cluster.ports import Reservation, choose
+from cluster.startup import ProgressPipe, Startup
+from cluster.state import LIVE
+from cluster.status import status_document
+from cluster.supervisor import Supervisor
+from cluster.table import Node
+from cluster.usage import Meter, Usage
+from cluster.verbs import Verbs
+from cluster.zygote import Zygote, become_subreaper
+from node.telemetry import StatusPageReader, create_page
+from transport.arena import create_arena
+
+KILL_PATIENCE_MS = 5_000
+PROBE_PAUSE_S = 0.02
+
+
+class Daemon:
+    """One supervisor's process. Satisfies `management.Answers` and `verbs.Surroundings`."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        identity: Identity,
+        paths: ClusterPaths,
+        reservation: Reservation,
+        zygote: Zygote,
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._paths = paths
+        self._pages = Pages()
+        self._shared = self._share(reservation.ports)
+        self.events = EventLog(paths.events, time.time, time.monotonic)
+        self._forker = Forker(zygote, enter, self._payload, self._tell)
+        nodes = [self._row(name, member) for name, member in identity.members]
+        self.supervisor = Supervisor(config, nodes, self.events, self._forker.fork, self._probe)
+        self._verbs = Verbs(self.supervisor, self, SystemRandom())
+        self._meter = Meter()
+        self._stopping: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self.wipe = config.ephemeral
+
+    # Life.
+
+    async def run(self, progress: ProgressPipe, launched_at: float) -> None:
+        """Bring the cluster up, serve the management socket, return when all is stopped."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._order_stop, KILL_PATIENCE_MS)
+        management = Management(self)
+        await management.listen(self._paths.socket)
+        self.events.append("cluster.starting", nodes=len(self.supervisor.nodes))
+        helpers = [
+            asyncio.create_task(self.supervisor.tick()),
+            asyncio.create_task(self._forker.watch()),
+            asyncio.create_task(self._start(progress, launched_at)),
+        ]
+        await self._stopped.wait()
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        self.events.append("cluster.stopped")
+        await management.close()
+        self._forker.close()
+        self._pages.close()
+        self.events.close()
+
+    async def _start(self, progress: ProgressPipe, launched_at: float) -> None:
+        startup = Startup(self.supervisor, progress, self._paths.log, launched_at)
+        try:
+            await startup.run(self.status)
+        except ClusterError as error:
+            progress.fail(error)
+            self.events.append("cluster.start_failed", reason=error.message)
+        finally:
+            progress.close()
+
+    async def shut_down(self, *, wipe: bool, timeout_ms: int) -> None:
+        """Stop all nodes: drain, then force. The daemon ends when this has returned."""
+        self.wipe = self.wipe or wipe
+        await asyncio.shield(self._order_stop(timeout_ms))
+
+    def _order_stop(self, timeout_ms: int) -> asyncio.Task[None]:
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop_all(timeout_ms))
+        return self._stopping
+
+    async def _stop_all(self, timeout_ms: int) -> None:
+        self.events.append("cluster.stopping")
+        nodes = self.supervisor.nodes.values()
+        for node in nodes:
+            self.supervisor.stop(node)
+        try:
+            await self.supervisor.until(self._all_down, timeout_ms, "stop of all nodes")
+        except WaitTimeout:
+            for node in nodes:
+                node.send(signal.SIGKILL)
+            with suppress(WaitTimeout):
+                await self.supervisor.until(self._all_down, KILL_PATIENCE_MS, "death of all nodes")
+        self._stopped.set()
+
+    def _all_down(self) -> bool:
+        return all(node.state not in LIVE for node in self.supervisor.nodes.values())
+
+    # What the management socket asks.
+
+    def status(self) -> StatusDocument:
+        """The status document at this moment."""
+        nodes = self.supervisor.nodes.values()
+        usage: dict[str, Usage] = {
+            node.name: self._meter.sample(node.child.pid) for node in nodes if node.child
+        }
+        self._meter.keep([node.child.pid for node in nodes if node.child])
+        now_ns = time.monotonic_ns()
+        return status_document(self.supervisor, self._paths, self._forker.pid, usage, now_ns)
+
+    def history(self) -> HistoryDocument:
+        """The leaders of all runs that the event file knows."""
+        rows = reigns(read_events(self._paths.events))
+        return {"schema": HISTORY_SCHEMA, "cluster": self._config.name, "reigns": rows}
+
+    def metrics(self) -> bytes:
+        """Prometheus text."""
+        # Imported here: it costs a quarter of a start, and most clusters are never scraped.
+        from cluster.metrics import exposition
+
+        return exposition(self.status())
+
+    def ready(self) -> bool:
+        """As `up` means it."""
+        return self.supervisor.ready
+
+    def alive(self) -> bool:
+        """That this runs shows that the loop turns."""
+        return self._forker.alive()
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a verb.
+
+        Raises:
+            ClusterError: as the verb says.
+        """
+        if method == "history":
+            return self.history()
+        return await self._verbs.call(method, params)
+
+    def log_path(self, node: str) -> str:
+        """Where a node logs."""
+        return str(self._paths.log(node))
+
+    async def move_leader(self, leader: Node, to: Node, timeout_ms: int) -> None:
+        """Ask the leading member to hand over.
+
+        Raises:
+            ClusterError: it refused or did not answer.
+        """
+        from cluster.etcd import move_leader
+
+        await asyncio.to_thread(move_leader, leader.endpoint, to.member_id, timeout_ms / 1e3)
+
+    # Parts.
+
+    def _share(self, ports: list[int]) -> dict[str, Shared]:
+        return {
+            name: Shared(
+                port,
+                self._pages.create(name, "page", create_page),
+                self._pages.create(name, "arena", create_arena),
+            )
+            for name, port in zip(self._config.names, ports, strict=True)
+        }
+
+    def _row(self, name: str, member_id: int) -> Node:
+        shared = self._shared[name]
+        page = StatusPageReader(shared.page_path)
+        endpoint = f"{self._config.host}:{shared.port}"
+        return Node(name=name, member_id=member_id, endpoint=endpoint, page=page)
+
+    def _payload(self, name: str) -> bytes:
+        """What a node's process is told; its directory is there when it reads it."""
+        self._paths.database(name).parent.mkdir(exist_ok=True, mode=0o700)
+        # The mark is written before the first acknowledgement: without it nothing was promised.
+        bootstrap = not self._paths.mark(name).exists()
+        told = node_config(
+            self._config, self._identity, self._paths, self._shared, name, bootstrap=bootstrap
+        )
+        return msgspec.msgpack.encode(told)
+
+    def _tell(self, kind: str, pid: int | None) -> None:
+        self.events.append(kind, pid=pid)
+
+    async def _probe(self, endpoint: str) -> float:
+        """Commit a write through a member, however long it takes; milliseconds."""
+        # Imported here: its messages take as long to load as the zygote takes to be warm.
+        from cluster.etcd import commit_write
+
+        began = time.monotonic()
+        while True:
+            try:
+                await asyncio.to_thread(commit_write, endpoint)
+            except ClusterError:
+                await asyncio.sleep(PROBE_PAUSE_S)
+            else:
+                return (time.monotonic() - began) * 1e3
+
+
+def run(wanted: ClusterConfig, zygote: Zygote, progress_fd: int | None, launched_at: float) -> int:
+    """Be the supervisor of one cluster; returns the exit code of the process."""
+    progress = ProgressPipe(progress_fd)
+    become_subreaper()
+    paths = configuration.paths_of(wanted)
+    try:
+        occupation = Occupation(wanted, paths)
+    except ClusterError as error:
+        return _refuse(progress, error)
+    wipe = False
+    try:
+        config, identity = _settle(wanted, paths)
+        reservation = choose(paths.ports, config.host, config.nodes, config.port_base)
+        wipe = asyncio.run(
+            _serve(config, identity, paths, reservation, zygote, progress, launched_at)
+        )
+    except ClusterError as error:
+        return _refuse(progress, error)
+    finally:
+        occupation.leave(wipe=wipe)
+    return 0
+
+
+async def _serve(
+    config: ClusterConfig,
+    identity: Identity,
+    paths: ClusterPaths,
+    reservation: Reservation,
+    zygote: Zygote,
+    progress: ProgressPipe,
+    launched_at: float,
+) -> bool:
+    daemon = Daemon(config, identity, paths, reservation, zygote)
+    await daemon.run(progress, launched_at)
+    reservation.close()
+    return daemon.wipe
+
+
+def _settle(wanted: ClusterConfig, paths: ClusterPaths) -> tuple[ClusterConfig, Identity]:
+    """The stored identity, or a fresh one that is stored before anybody can use it."""
+    stored = configuration.load(paths.config)
+    config = configuration.settle(wanted, stored[0] if stored else None)
+    identity = stored[1] if stored else Identity.draw(config.names)
+    configuration.save(paths.config, config, identity)
+    return config, identity
+
+
+def _refuse(progress: ProgressPipe, error: ClusterError) -> int:
+    progress.fail(error)
+    progress.close()
+    return error.exit_code

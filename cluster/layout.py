@@ -1,0 +1,65 @@
+"""From the cluster's configuration to one node's. Pure: it names files and touches none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.config import ClusterConfig, ClusterPaths, Identity
+from node.config import MemberSpec, NodeConfig, Ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the supervisor holds for one node: its client port and its shared memory."""
+
+    port: int
+    page_path: str
+    arena_path: str
+
+
+def node_config(
+    config: ClusterConfig,
+    identity: Identity,
+    paths: ClusterPaths,
+    shared: dict[str, Shared],
+    name: str,
+    *,
+    bootstrap: bool,
+) -> NodeConfig:
+    """All that the process of node `name` is told.
+
+    Args:
+        shared: by node name, for every node of the cluster.
+        bootstrap: this node has never run before, so an empty data directory is expected.
+    """
+    return NodeConfig(
+        cluster_id=identity.cluster_id,
+        member_id=identity.member_id(name),
+        members=_members(config, identity, shared),
+        data_directory=str(paths.database(name)),
+        run_directory=str(paths.runtime),
+        log_path=str(paths.log(name)),
+        page_path=shared[name].page_path,
+        bootstrap=bootstrap,
+        campaign_first=bootstrap and name == config.first_leader,
+        ticks=Ticks(
+            tick_ms=config.tick_ms,
+            heartbeat=config.heartbeat_ticks,
+            election=config.election_ticks,
+        ),
+    )
+
+
+def _members(
+    config: ClusterConfig, identity: Identity, shared: dict[str, Shared]
+) -> tuple[MemberSpec, ...]:
+    return tuple(
+        MemberSpec(
+            id=member,
+            name=name,
+            client_host=config.host,
+            client_port=shared[name].port,
+            arena_path=shared[name].arena_path,
+        )
+        for name, member in identity.members
+    )

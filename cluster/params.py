@@ -1,0 +1,75 @@
+"""Parameters of the management verbs: types, defaults, and nothing unknown."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Params(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """No parameters; the base of all others."""
+
+
+class OnNodes(Params):
+    """Selectors of nodes."""
+
+    nodes: list[str]
+
+
+class Start(OnNodes):
+    """Start nodes; `wait` until they serve."""
+
+    wait: bool = True
+
+
+class Stop(OnNodes):
+    """Drain, then force."""
+
+    timeout_ms: int = 10_000
+
+
+class RestartNodes(OnNodes):
+    """Stop and start; rolling = one by one, each until all have caught up."""
+
+    timeout_ms: int = 10_000
+    rolling: bool = False
+
+
+class Kill(OnNodes):
+    """Signal by name, with or without SIG."""
+
+    signal: str = "SIGKILL"
+    restart_after_ms: int | None = None
+
+
+class Pause(OnNodes):
+    """Stop where it stands; resumed by itself after `for_ms`."""
+
+    for_ms: int | None = None
+
+
+class Transfer(Params):
+    """Hand leadership over; `to` is a selector of one node."""
+
+    to: str | None = None
+    timeout_ms: int = 5_000
+
+
+class Wait(Params):
+    """Block until a condition has held for `for_ms`."""
+
+    condition: str
+    timeout_ms: int = 30_000
+    for_ms: int = 0
+
+
+class Resolve(Params):
+    """Ask what a selector means now."""
+
+    selector: str
+
+
+class Down(Params):
+    """Stop everything; `wipe` deletes the data too."""
+
+    wipe: bool = False
+    timeout_ms: int = 10_000

@@ -1,0 +1,355 @@
+"""The supervisor: single writer of the process table, of leadership and of the events.
+
+Everything here runs on one event loop. What arrives (a death by pidfd, a report by pipe, a verb by
+socket, a timer) changes the table, appends an event and wakes those who wait for a condition. What
+blocks, fork requests and probe writes, runs on a thread of its own and comes back as a value.
+
+Consensus is none of its business: it believes what nodes report and what their pages show. Reports
+arrive within a millisecond but may be lost when a pipe is full; pages are always there. So reports
+drive, and `reconcile` compares with the pages every TICK_S and mends what was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from cluster.config import ClusterConfig
+from cluster.errors import StartFailed, WaitTimeout
+from cluster.event import EventLog
+from cluster.leadership import Leadership
+from cluster.policy import STEADY_MS, GiveUp, Leave, Restart, decide
+from cluster.process import ChildProcess
+from cluster.state import LIVE, State, Trigger, allowed
+from cluster.table import Node, exit_document
+from cluster.zygote import Birth
+from node.telemetry import RoleCode
+
+TICK_S = 0.05
+LAG_WINDOW_TICKS = 20
+Fork = Callable[[str], Awaitable[Birth]]
+"""Fork the node of that name; may wait for the zygote to be warm.
+
+Raises:
+    StartFailed: the zygote cannot do it.
+"""
+Probe = Callable[[str], Awaitable[float]]
+"""Commit a write through the member at an endpoint; returns milliseconds. Retries by itself."""
+
+
+class Supervisor:
+    """All nodes of one cluster."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        nodes: list[Node],
+        events: EventLog,
+        fork: Fork,
+        probe: Probe,
+    ) -> None:
+        self.config = config
+        self.nodes = {node.name: node for node in nodes}
+        self.events = events
+        self.leadership = Leadership()
+        self.ready_term = 0
+        """The latest term in which a write of ours was committed."""
+        self.was_ready = False
+        self.loop_lag_ms = 0.0
+        self._fork = fork
+        self._probe = probe
+        self._probing: asyncio.Task[None] | None = None
+        self._quorum_up = False
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._names = {node.member_id: node.name for node in nodes}
+        events.follow(lambda _: self._wake())
+
+    @property
+    def quorum_needed(self) -> int:
+        """Voters that make a majority."""
+        return len(self.nodes) // 2 + 1
+
+    @property
+    def serving(self) -> list[Node]:
+        """Nodes that serve now."""
+        return [node for node in self.nodes.values() if node.state is State.RUNNING]
+
+    @property
+    def ready(self) -> bool:
+        """A quorum serves, a leader is known, and a write was committed in its term."""
+        led = self.leadership.leader is not None and self.ready_term == self.leadership.term
+        return led and len(self.serving) >= self.quorum_needed
+
+    def name_of(self, member_id: int) -> str | None:
+        """The node that has this member id."""
+        return self._names.get(member_id)
+
+    # Waiting for what others do.
+
+    async def until(self, true: Callable[[], bool], timeout_ms: float, what: str) -> None:
+        """Wait until a condition holds; it is looked at after every event and every tick.
+
+        Raises:
+            WaitTimeout: it did not come to hold in time.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_ms / 1e3):
+                while not true():
+                    waiter: asyncio.Future[None] = loop.create_future()
+                    self._waiting.add(waiter)
+                    await waiter
+        except TimeoutError:
+            raise WaitTimeout(f"{what}: not within {timeout_ms:g} ms") from None
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # Lives of a node.
+
+    async def start(self, node: Node) -> None:
+        """Fork a node's process; returns when it has a pid, not yet when it serves.
+
+        Goes on even if its caller gives up: a fork that is under way has an outcome.
+
+        Raises:
+            StartFailed: it could not be forked; the node is EXITED.
+        """
+        await asyncio.shield(self._spawn(self._start(node)))
+
+    async def _start(self, node: Node) -> None:
+        node.void_timers()
+        node.move(Trigger.START)
+        node.started_ms = self.events.now_ms()
+        node.serving_ms, node.ordered, node.exit = None, "", None
+        node.restarts += node.starts > 0
+        node.starts += 1
+        self.events.append("node.starting", node.name)
+        try:
+            birth = await self._fork(node.name)
+        except StartFailed:
+            node.move(Trigger.DEATH)
+            self.events.append("node.exited", node.name, reason="could not be forked")
+            raise
+        node.child = ChildProcess(birth)
+        self.events.append("node.spawned", node.name, pid=node.child.pid)
+        self._spawn(self._attend(node, node.child))
+        if node.state is State.STOPPING:
+            node.send(signal.SIGKILL)  # ordered while the fork was waited for
+
+    def stop(self, node: Node) -> None:
+        """Ask a node to drain and leave; a paused one is woken to hear it."""
+        node.void_timers()
+        if not allowed(node.state, Trigger.STOP):
+            return
+        node.move(Trigger.STOP)
+        if node.live:
+            node.ordered = "stopped"
+            self.events.append("node.stopping", node.name)
+            node.send(signal.SIGTERM)
+            node.send(signal.SIGCONT)
+
+    def kill(self, node: Node, number: signal.Signals, restart_after_ms: int | None) -> bool:
+        """Send a signal; False when there is no process."""
+        node.void_timers()
+        fatal = number not in (signal.SIGSTOP, signal.SIGCONT)
+        if fatal and node.state is not State.STOPPING:
+            node.ordered = "killed"
+        if not node.send(number):
+            return False
+        self.events.append("node.signalled", node.name, signal=number.name)
+        if restart_after_ms is not None:
+            self._later(node, restart_after_ms, self._start_again)
+        return True
+
+    def pause(self, node: Node, for_ms: int | None) -> bool:
+        """Stop a running node's process where it stands; False when it does not run."""
+        if node.state is not State.RUNNING or not node.send(signal.SIGSTOP):
+            return False
+        node.move(Trigger.PAUSE)
+        self.events.append("node.paused", node.name, for_ms=for_ms)
+        self._lose_leader(node, f"{node.name} paused")
+        self._weigh_quorum()
+        if for_ms is not None:
+            self._later(node, for_ms, self._resume_if_paused)
+        return True
+
+    def resume(self, node: Node) -> bool:
+        """Let a paused process go on; False when it is not paused."""
+        if node.state is not State.PAUSED or not node.send(signal.SIGCONT):
+            return False
+        node.void_timers()
+        node.move(Trigger.RESUME)
+        self.events.append("node.resumed", node.name)
+        self._weigh_quorum()
+        return True
+
+    # What nodes do.
+
+    async def _attend(self, node: Node, child: ChildProcess) -> None:
+        """Follow one process to its end."""
+        reading = asyncio.create_task(self._read_reports(node, child))
+        await child.ended()
+        reading.cancel()
+        while reports := child.read_reports():
+            self._take_reports(node, reports)
+        status = await child.status()
+        child.close()
+        self._died(node, status)
+
+    async def _read_reports(self, node: Node, child: ChildProcess) -> None:
+        while True:
+            await child.report_ready()
+            reports = child.read_reports()
+            if reports is None:
+                return
+            self._take_reports(node, reports)
+
+    def _take_reports(self, node: Node, reports: list[dict[str, Any]]) -> None:
+        for report in reports:
+            kind = report.pop("event")
+            report = {name: value for name, value in report.items() if name not in RESERVED}
+            match kind:
+                case "serving":
+                    self._serves(node, report)
+                case "leader.elected":
+                    self._leads(node, int(report.get("term", 0)))
+                case "raft.stepdown":
+                    self.events.append(kind, node.name, **report)
+                    self._lose_leader(node, f"{node.name} stepped down")
+                case _:
+                    self.events.append(kind, node.name, **report)
+
+    def _serves(self, node: Node, report: dict[str, Any]) -> None:
+        if not allowed(node.state, Trigger.SERVING):
+            return
+        node.move(Trigger.SERVING)
+        node.serving_ms = self.events.now_ms()
+        ms = round(node.serving_ms - node.started_ms, 3)
+        self.events.append("node.serving", node.name, **{**report, "ms": ms})
+        self._weigh_quorum()
+
+    def _leads(self, node: Node, term: int) -> None:
+        before = self.leadership.leader
+        now_ms = self.events.now_ms()
+        if before is not None and before != node.name and term > self.leadership.term:
+            self._lose_leader(self.nodes[before], f"{node.name} elected in term {term}")
+        change = self.leadership.elected(node.name, term, now_ms)
+        if change is None:
+            return
+        self.events.append(f"leader.{change}", node.name, term=term)
+        if self._probing is not None:
+            self._probing.cancel()
+        self._probing = self._spawn(self._prove(node, term))
+
+    async def _prove(self, node: Node, term: int) -> None:
+        """Commit a write under a new leader: nothing less counts as ready."""
+        ms = await self._probe(node.endpoint)
+        if self.leadership.term == term and self.leadership.leader == node.name:
+            self.ready_term, self.was_ready = term, True
+            self.events.append("cluster.ready", leader=node.name, term=term, ms=round(ms, 3))
+
+    def _lose_leader(self, node: Node, cause: str) -> None:
+        if self.leadership.lost(node.name, self.events.now_ms()):
+            self.events.append("leader.lost", node.name, term=self.leadership.term, cause=cause)
+
+    def _weigh_quorum(self) -> None:
+        up = len(self.serving) >= self.quorum_needed
+        if up != self._quorum_up:
+            self._quorum_up = up
+            kind = "quorum.regained" if up else "quorum.lost"
+            self.events.append(kind, up=len(self.serving), needed=self.quorum_needed)
+
+    def _died(self, node: Node, status: int) -> None:
+        ordered, stopping = node.ordered, node.state is State.STOPPING
+        uptime_ms = self.events.now_ms() - node.started_ms
+        node.failures = 0 if stopping or uptime_ms > STEADY_MS else node.failures + 1
+        node.child, node.ordered = None, ""
+        node.exit = exit_document(status, ordered)
+        node.move(Trigger.DEATH)
+        self.events.append("node.exited", node.name, **node.exit, uptime_ms=round(uptime_ms, 3))
+        self._lose_leader(node, f"{node.name} {node.exit['reason']}")
+        self._weigh_quorum()
+        if not stopping:
+            self._apply_policy(node, status)
+
+    def _apply_policy(self, node: Node, status: int) -> None:
+        if node.timers:
+            return  # the kill brought its own restart
+        match decide(self.config.restart_policy, status, max(0, node.failures - 1)):
+            case Restart(after_ms):
+                node.move(Trigger.RETRY)
+                self.events.append("node.backoff", node.name, after_ms=after_ms)
+                self._later(node, after_ms, self._start_again)
+            case GiveUp(reason):
+                node.move(Trigger.GIVE_UP)
+                self.events.append("node.failed", node.name, reason=reason)
+            case Leave():
+                return
+
+    # Time.
+
+    async def tick(self) -> None:
+        """Compare with the pages and measure the loop's own lag, until cancelled."""
+        loop = asyncio.get_running_loop()
+        lags = [0.0] * LAG_WINDOW_TICKS
+        turn = 0
+        while True:
+            due = loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            lags[turn % LAG_WINDOW_TICKS] = (loop.time() - due) * 1e3
+            turn += 1
+            self.loop_lag_ms = max(lags)
+            self.reconcile()
+            self._wake()
+
+    def reconcile(self) -> None:
+        """Mend what a lost report would have told: who leads, by the pages of running nodes."""
+        for node in self.serving:
+            page = node.page.status()
+            if page is None or node.child is None or page.pid != node.child.pid:
+                continue
+            if page.role == RoleCode.LEADER:
+                self._leads(node, page.term)
+            elif page.term >= self.leadership.term:
+                self._lose_leader(node, f"{node.name} stepped down")
+
+    def _later(self, node: Node, after_ms: int, act: Callable[[Node], None]) -> None:
+        def fire() -> None:
+            node.timers.discard(timer)
+            act(node)
+
+        timer = asyncio.get_running_loop().call_later(after_ms / 1e3, fire)
+        node.timers.add(timer)
+
+    def _resume_if_paused(self, node: Node) -> None:
+        self.resume(node)
+
+    def _start_again(self, node: Node) -> None:
+        if node.state in LIVE:
+            # Killed, but not dead yet; SIGKILL is asynchronous.
+            self._later(node, 5, self._start_again)
+        else:
+            self._spawn(self._start_quietly(node))
+
+    async def _start_quietly(self, node: Node) -> None:
+        try:
+            await self.start(node)
+        except StartFailed as error:
+            self.events.append("node.failed", node.name, reason=error.message)
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+RESERVED = frozenset({"seq", "ts", "t_ms", "type", "node"})
+"""Fields that a node's report cannot set."""

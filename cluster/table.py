@@ -1,0 +1,81 @@
+"""The process table: one row per node, written by the supervisor alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+
+from cluster.document import Exit
+from cluster.policy import classify
+from cluster.process import ChildProcess
+from cluster.state import LIVE, State, Trigger, after
+from node.telemetry import StatusPageReader
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One node. The row outlives its processes; times are milliseconds of the event clock."""
+
+    name: str
+    member_id: int
+    endpoint: str
+    page: StatusPageReader
+    state: State = State.STOPPED
+    child: ChildProcess | None = None
+    """The present process; None in every state that is not live, and while it is being forked."""
+    started_ms: float = 0.0
+    """When the present or last process was asked for."""
+    serving_ms: float | None = None
+    restarts: int = 0
+    """Starts after the first in this supervisor's life."""
+    starts: int = 0
+    failures: int = 0
+    """Deaths in a row, for the back-off."""
+    ordered: str = ""
+    """Why the next death is expected ("killed", "stopped"); "" = it would be a surprise."""
+    exit: Exit | None = None
+    timers: set[asyncio.TimerHandle] = field(default_factory=set)
+    """Pending resumes and restarts; a start, stop or kill makes them void."""
+
+    def move(self, trigger: Trigger) -> None:
+        """Change state by the table.
+
+        Raises:
+            InvariantViolated: the table does not know this move.
+        """
+        self.state = after(self.state, trigger)
+
+    @property
+    def live(self) -> bool:
+        """There is a process, or one is being forked."""
+        return self.state in LIVE
+
+    def send(self, number: signal.Signals) -> bool:
+        """Signal the present process; False when there is none to take it."""
+        return self.child is not None and self.child.signal(number)
+
+    def void_timers(self) -> None:
+        """Forget what was to happen later."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+def exit_document(status: int, ordered: str) -> Exit:
+    """How a process ended, as documents and events show it."""
+    kind = classify(status)
+    return {
+        "code": status if status >= 0 else None,
+        "signal": signal_name(-status) if status < 0 else None,
+        "expected": bool(ordered),
+        "reason": ordered or kind.value,
+    }
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; real-time signals have no name of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
