@@ -93,7 +93,7 @@ class GrpcConnection(asyncio.Protocol):
         self._streams: dict[int, StreamCall] = {}
         transport.set_write_buffer_limits(high=self._backlog_max)
 
-    # --- bytes in ---------------------------------------------------------------------------
+    # Bytes in.
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and start every call in it."""
@@ -180,7 +180,7 @@ class GrpcConnection(asyncio.Protocol):
         except DecodeError as error:
             call.fail(malformed_message(str(error)))
 
-    # --- bytes out --------------------------------------------------------------------------
+    # Bytes out.
 
     def touch(self) -> None:
         """Ask for one flush at the end of the turn."""
@@ -262,7 +262,7 @@ class GrpcConnection(asyncio.Protocol):
         for call in list(self._streams.values()):
             self.sent(call)
 
-    # --- its end ----------------------------------------------------------------------------
+    # Its end.
 
     def drain(self, fault: Fault) -> None:
         """End the streams, take no more calls, and close once the open ones are answered."""

@@ -69,7 +69,7 @@ class HttpEndpoints:
             return
         endpoint(request, responder)
 
-    # --- /health ----------------------------------------------------------------------------
+    # /health.
 
     def _health(self, request: Request, responder: Responder) -> None:
         excluded = set(request.query.get("exclude", ()))
@@ -93,7 +93,7 @@ class HttpEndpoints:
 
         (self._serializable_read if serializable else self._linearizable_read)(read)
 
-    # --- /livez, /readyz --------------------------------------------------------------------
+    # /livez, /readyz.
 
     def _probe(self, request: Request, responder: Responder) -> None:
         root, _, name = request.path.strip("/").partition("/")
@@ -131,7 +131,7 @@ class HttpEndpoints:
     def _non_learner(self, verdict: Verdict) -> None:
         verdict("this member is a learner" if self._member.is_learner else "")
 
-    # --- the rest ---------------------------------------------------------------------------
+    # The rest.
 
     def _version(self, request: Request, responder: Responder) -> None:
         version = self._member.identity.version

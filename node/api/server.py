@@ -32,6 +32,8 @@ from transport.sniff import protocol_of
 SWEEP_SECONDS = 0.1
 SNIFF_SECONDS = 10.0
 """How long a client may take for its first bytes."""
+HTTP_IDLE_SECONDS = 120.0
+"""How long an HTTP/1.1 connection may say nothing; no answer takes longer."""
 LEADERLESS_ELECTIONS = 3
 """Election timeouts without a leader that end a stream which requires one (as in etcd)."""
 
@@ -54,6 +56,7 @@ class ClientPort:
         self._sweeper: asyncio.TimerHandle | None = None
         self._transports: set[asyncio.Transport] = set()
         self._grpc: set[GrpcConnection] = set()
+        self._plain: set[HttpConnection] = set()
         self._sniffing: dict[asyncio.Transport, float] = {}
         self._dirty: list[GrpcConnection] = []
         self._flush_due = False
@@ -114,7 +117,7 @@ class ClientPort:
         for transport in list(self._transports):
             transport.abort()
 
-    # --- what connections call --------------------------------------------------------------
+    # What connections call.
 
     def accept(self, transport: asyncio.Transport) -> bool:
         """Count a new client; False = there are too many, it was cut off."""
@@ -136,6 +139,7 @@ class ClientPort:
             connection.data_received(first_bytes)
         else:
             plain = HttpConnection(self, transport)
+            self._plain.add(plain)
             transport.set_protocol(plain)
             plain.connection_made(transport)
             plain.feed_initial(first_bytes)
@@ -147,16 +151,20 @@ class ClientPort:
             self._flush_due = True
             self._loop.call_soon(self._flush_now)
 
-    def gone(self, transport: asyncio.Transport, connection: GrpcConnection | None) -> None:
+    def gone(
+        self, transport: asyncio.Transport, connection: GrpcConnection | HttpConnection | None
+    ) -> None:
         """A client is gone."""
         self._transports.discard(transport)
         self._sniffing.pop(transport, None)
-        if connection is not None:
+        if isinstance(connection, GrpcConnection):
             self._grpc.discard(connection)
+        elif connection is not None:
+            self._plain.discard(connection)
         if self._closing and not self._transports:
             self._empty.set()
 
-    # --- time -------------------------------------------------------------------------------
+    # Time.
 
     def _flush_now(self) -> None:
         self._flush_due = False
@@ -166,9 +174,7 @@ class ClientPort:
         now = self.member.now()
         self._expire(now)
         self.services.poll()
-        for transport, until in list(self._sniffing.items()):
-            if until <= now:
-                transport.abort()
+        self._send_silent_away(now)
         patience = LEADERLESS_ELECTIONS * self.member.election_timeout_seconds()
         if self.member.leaderless_seconds() > patience:
             for connection in list(self._grpc):
@@ -181,6 +187,14 @@ class ClientPort:
         self.timed.difference_update(over)
         for call in over:
             call.fail(DEADLINE_EXCEEDED)  # a call that is over already takes no notice
+
+    def _send_silent_away(self, now: float) -> None:
+        silent = [transport for transport, until in self._sniffing.items() if until <= now]
+        silent += [
+            plain.transport for plain in self._plain if plain.idle_since <= now - HTTP_IDLE_SECONDS
+        ]
+        for transport in silent:
+            transport.abort()
 
 
 class SniffProtocol(asyncio.Protocol):
@@ -219,10 +233,16 @@ class HttpConnection(Http1Protocol):
     def __init__(self, port: ClientPort, transport: asyncio.Transport) -> None:
         """Take over an open transport."""
         super().__init__(port.http.handle)
+        self.transport = transport
+        self.idle_since = port.member.now()
         self._port = port
-        self._client = transport
+
+    def data_received(self, data: bytes) -> None:
+        """The client says something; half a request counts, but not for ever."""
+        self.idle_since = self._port.member.now()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         super().connection_lost(exc)
-        self._port.gone(self._client, None)
+        self._port.gone(self.transport, self)

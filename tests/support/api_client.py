@@ -89,7 +89,7 @@ class ApiClient:
             iter(requests), timeout=DEADLINE_SECONDS, metadata=metadata
         )
 
-    # --- the requests that most tests need --------------------------------------------------
+    # The requests that most tests need.
 
     def put(self, key: bytes, value: bytes = b"", lease: int = 0) -> rpc.PutResponse:
         """Put a key."""

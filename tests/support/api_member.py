@@ -73,7 +73,7 @@ class ApiMember:
         self._turn_due = False
         self._jumped = 0.0
 
-    # --- the Member port --------------------------------------------------------------------
+    # The Member port.
 
     def leaderless_seconds(self) -> float:
         """Seconds since the leader was taken away."""
@@ -177,7 +177,7 @@ class ApiMember:
         self._hub.close_stream(stream_id)
         del self._sinks[stream_id]
 
-    # --- what the loop does -----------------------------------------------------------------
+    # What the loop does.
 
     @property
     def open_watches(self) -> int:

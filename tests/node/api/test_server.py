@@ -62,7 +62,7 @@ def watched(events: list[ClientEvent]) -> list[int]:
     return [event.kv.mod_revision for response in responses for event in response.events]
 
 
-# --- paths ----------------------------------------------------------------------------------
+# Paths.
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_path_that_is_none_is_unimplemented(served: ServedMember) -> None:
     assert ended(events) == [(1, 12, 'malformed method name: "/nothing"')]
 
 
-# --- first bytes ----------------------------------------------------------------------------
+# First bytes.
 
 
 def test_first_bytes_may_come_one_by_one(served: ServedMember) -> None:
@@ -127,6 +127,18 @@ def test_silent_client_is_sent_away(served: ServedMember) -> None:
         assert cut_off(connection)
 
 
+def test_http_client_that_falls_silent_is_sent_away(served: ServedMember) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        served.wait(lambda: served.client_port.connections == 1)
+        served.call(lambda: served.member.jump(60.0))
+        connection.sendall(b"y\r\n\r\n")
+        assert not cut_off(connection)
+        served.call(lambda: served.member.jump(121.0))
+
+        assert connection.makefile("rb").read().endswith(b'"reason":""}')
+
+
 def test_connections_are_bounded() -> None:
     with (
         ServedMember(ApiMember(Limits(connections_max=2))) as served,
@@ -140,7 +152,7 @@ def test_connections_are_bounded() -> None:
         assert first.put(b"k").header.revision == 4
 
 
-# --- how calls end --------------------------------------------------------------------------
+# How calls end.
 
 
 def test_deadline_of_the_client_ends_the_call(served: ServedMember) -> None:
@@ -207,7 +219,7 @@ def test_unary_call_in_pieces_is_one_call(served: ServedMember) -> None:
     assert ended(events) == [(1, 0, "")]
 
 
-# --- many calls -----------------------------------------------------------------------------
+# Many calls.
 
 
 def test_thousand_calls_at_once_are_all_answered(served: ServedMember) -> None:
@@ -264,7 +276,7 @@ def test_clients_of_one_member_see_each_other(served: ServedMember) -> None:
     assert (response.count, response.header.revision) == (160, 161)
 
 
-# --- clients that do not read ---------------------------------------------------------------
+# Clients that do not read.
 
 
 def test_watch_whose_window_is_shut_is_paused_and_catches_up(served: ServedMember) -> None:
@@ -321,7 +333,7 @@ def test_client_that_asks_and_does_not_read_is_not_answered_ahead() -> None:
         assert {status for _, status, _ in ended(events)} == {0}
 
 
-# --- the end --------------------------------------------------------------------------------
+# The end.
 
 
 def test_close_lets_open_calls_end(served: ServedMember) -> None:
