@@ -57,7 +57,10 @@ class Engine(Reader, Protocol):
         """What reads and writes raise when the disk, not the caller, is at fault."""
 
     def prefixed(self, prefix: bytes) -> Reader:
-        """The records below `prefix`, shown without it. As fast as the engine itself."""
+        """The records below `prefix`, shown without it. As fast as the engine itself.
+
+        No record has the bare prefix as its key: keys are not empty here either.
+        """
 
     def write(self, operations: Iterable[Operation]) -> None:
         """Apply all operations in order, atomically, and return when they are on stable storage.

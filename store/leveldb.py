@@ -166,11 +166,20 @@ class _Prefixed:
 def _scan(iterator: Any, lo: bytes, hi: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
     """A plyvel iterator is bound to the state at its creation, which is what `scan` promises.
 
-    LevelDB has no range with lo > hi; to our callers it is an empty one.
+    LevelDB has no range with lo > hi; to our callers it is an empty one. On the way down plyvel
+    1.5 forgets a record at `start` if it is the first one that it meets: the bound is kept here.
     """
     if hi and lo >= hi:
         return iter(())
+    start = None if reverse else lo
     records: Iterator[tuple[bytes, bytes]] = iterator(
-        start=lo, stop=hi or None, reverse=reverse, verify_checksums=True
+        start=start, stop=hi or None, reverse=reverse, verify_checksums=True
     )
-    return records
+    return _down_to(lo, records) if reverse and lo else records
+
+
+def _down_to(lo: bytes, records: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    for record in records:
+        if record[0] < lo:
+            return
+        yield record

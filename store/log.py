@@ -150,12 +150,11 @@ class DurableLog:
 
     def read(self, lo: int, hi: int) -> Iterator[LogEntry]:
         """Entries from `lo` up to `hi` or to the end of the log; a gap raises `Damaged`."""
-        index = lo
-        for key, value in self._engine.scan(record.entry_key(lo), record.entry_key(hi)):
+        found = self._engine.scan(record.entry_key(lo), record.entry_key(hi))
+        for index, (key, value) in enumerate(found, lo):
             if key != record.entry_key(index):
                 raise Damaged(f"entry {index} is missing from the log")
             yield record.decode_entry(index, value)
-            index += 1
 
     def load(self, tail_bytes_max: int) -> LogImage:
         """Read and verify all that is needed to start.

@@ -43,6 +43,7 @@ _POSITION = Struct(">QQ")
 _INDEX = Struct(">Q")
 ENTRY_KEY = Struct(">cQ")
 ENTRY_HEADER = Struct(">QB")
+_ENTRY_VALUE = Struct(">IQB")
 CRC = Struct(">I")
 
 
@@ -122,11 +123,12 @@ def encode_entry(term: int, index: int, kind: int, data: bytes) -> bytes:
 
 def decode_entry(index: int, value: bytes) -> LogEntry:
     """The entry that was stored at `index`; raises `Damaged`."""
-    body = value[4:]
-    if len(body) < ENTRY_HEADER.size or value[:4] != CRC.pack(crc32(body, index & 0xFFFFFFFF)):
+    if len(value) < _ENTRY_VALUE.size:
+        raise Damaged(f"entry {index} is too short")
+    crc, term, kind = _ENTRY_VALUE.unpack_from(value)
+    if crc != crc32(value[CRC.size :], index & 0xFFFFFFFF):
         raise Damaged(f"entry {index} fails its checksum")
-    term, kind = ENTRY_HEADER.unpack_from(body)
-    return LogEntry(term, index, kind, body[ENTRY_HEADER.size :])
+    return LogEntry(term, index, kind, value[_ENTRY_VALUE.size :])
 
 
 def encode_meta(meta: Meta) -> bytes:

@@ -231,37 +231,44 @@ def empty_directory(path: Path) -> None:
     path.mkdir()
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
-    "write-ahead log truncated": truncate("*.log", 0.5),
-    "write-ahead log short by a few bytes": truncate("*.log", 0.9995),
-    "write-ahead log emptied": truncate("*.log", 0.0),
-    "write-ahead log deleted": delete("*.log"),
-    "write-ahead log with a flipped bit": flip("*.log", 0.4),
-    "write-ahead log with a zeroed block": zero_block("*.log"),
-    "table deleted": delete("*.ldb"),
-    "manifest deleted": delete("MANIFEST-*"),
-    "manifest truncated": truncate("MANIFEST-*", 0.5),
-    "manifest emptied": truncate("MANIFEST-*", 0.0),
-    "manifest with a flipped bit": flip("MANIFEST-*", 0.5),
-    "CURRENT deleted": delete("CURRENT"),
-    "CURRENT emptied": truncate("CURRENT", 0.0),
-    "CURRENT with a flipped bit": flip("CURRENT", 0.5),
-    "an entry deleted": edit(record.entry_key(77), None),
-    "an entry replaced": edit(record.entry_key(77), record.encode_entry(1, 78, 0, b"")),
-    "head deleted": edit(record.HEAD, None),
-    "mark deleted": remove_mark,
-    "mark overwritten": damage_mark,
-    "directory emptied": empty_directory,
-    "directory deleted": shutil.rmtree,
+LOST_TAIL = "the disk lost its tail"
+REFUSED = "LevelDB does not open"
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "write-ahead log truncated": (truncate("*.log", 0.5), LOST_TAIL),
+    "write-ahead log short by a few bytes": (truncate("*.log", 0.9995), LOST_TAIL),
+    "write-ahead log emptied": (truncate("*.log", 0.0), LOST_TAIL),
+    "write-ahead log deleted": (delete("*.log"), LOST_TAIL),
+    "write-ahead log with a flipped bit": (flip("*.log", 0.4), REFUSED),
+    "write-ahead log with a zeroed block": (zero_block("*.log"), REFUSED),
+    "table deleted": (delete("*.ldb"), REFUSED),
+    "manifest deleted": (delete("MANIFEST-*"), REFUSED),
+    "manifest truncated": (truncate("MANIFEST-*", 0.5), "missing from the log"),
+    "manifest emptied": (truncate("MANIFEST-*", 0.0), REFUSED),
+    "manifest with a flipped bit": (flip("MANIFEST-*", 0.5), REFUSED),
+    "CURRENT deleted": (delete("CURRENT"), REFUSED),
+    "CURRENT emptied": (truncate("CURRENT", 0.0), REFUSED),
+    "CURRENT with a flipped bit": (flip("CURRENT", 0.5), REFUSED),
+    "an entry deleted": (edit(record.entry_key(77), None), "entry 77 is missing"),
+    "an entry replaced": (
+        edit(record.entry_key(77), record.encode_entry(1, 78, 0, b"")),
+        "entry 77 fails its checksum",
+    ),
+    "head deleted": (edit(record.HEAD, None), "missing"),
+    "mark deleted": (remove_mark, "n1.mark is missing"),
+    "mark overwritten": (damage_mark, "no intact slot"),
+    "directory emptied": (empty_directory, "the database is gone"),
+    "directory deleted": (shutil.rmtree, "the database is gone"),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_quarantined(written: Written, tmp_path: Path, name: str) -> None:
     path = written.copy(tmp_path)
-    DAMAGES[name](path)
+    damage, reason = DAMAGES[name]
+    damage(path)
 
-    with pytest.raises(Quarantined):
+    with pytest.raises(Quarantined, match=reason):
         open_at(path)
     with pytest.raises(Quarantined):  # and stays so: refusing must not repair
         open_at(path)

@@ -69,6 +69,15 @@ def test_scan_is_half_open_in_both_directions(
     assert [key for key, _ in engine.scan(lo, hi, reverse=True)] == keys[::-1]
 
 
+def test_scan_down_to_the_only_record(engine: Engine) -> None:
+    """plyvel loses a record that is both the first met on the way down and the lower bound."""
+    engine.write(RECORDS)
+
+    assert list(engine.scan(b"b", b"b\x00", reverse=True)) == [(b"b", b"2")]
+    assert list(engine.scan(b"c", b"", reverse=True)) == [(b"c", b"")]
+    assert list(engine.prefixed(b"b").scan(b"\x00", b"", reverse=True)) == [(b"\x00", b"3")]
+
+
 def test_scan_shows_the_moment_of_the_call(engine: Engine) -> None:
     engine.write(RECORDS)
     scan = engine.scan(b"", b"")
