@@ -119,7 +119,7 @@ class Change:
         """Delete every key of an interval, in key order; returns what they were."""
         found = list(history.current(self, *keys))
         for key, old in found:
-            self.delete(key, old)
+            self.delete(key[1:], old)
         return found
 
     def adopt_into(self, keyspace: Keyspace) -> list[Operation]:

@@ -31,7 +31,10 @@ from node.machine.view import View
 from node.proto import kv
 
 Version = tuple[bytes, bytes]
-"""A user key and the version record that it had."""
+"""A key with its table's byte in front, and the version record that it has or had.
+
+The byte stays because most readers never look at the key: a scan of records is passed on as it is.
+"""
 
 
 def key_value(view: View, record: bytes) -> bytes:
@@ -68,10 +71,8 @@ def state_at(view: View, record: bytes, revision: int) -> bytes | None:
 def current(view: View, lo: bytes, hi: bytes | None, *, reverse: bool = False) -> Iterator[Version]:
     """The live keys of an interval, in key order."""
     if hi is not None and hi <= lo:
-        return
-    first, last = bounds(CURRENT, lo, hi)
-    for key, record in view.scan(first, last, reverse=reverse):
-        yield key[1:], record
+        return iter(())
+    return view.scan(*bounds(CURRENT, lo, hi), reverse=reverse)
 
 
 def visible(view: View, lo: bytes, hi: bytes | None, revision: int) -> Iterator[Version]:
@@ -89,14 +90,14 @@ def _newest(view: View, lo: bytes, hi: bytes | None) -> Iterator[Version]:
     dead = view.scan(*bounds(DEAD, lo, hi))
     corpse = next(dead, None)
     for key, record in current(view, lo, hi):
-        while corpse is not None and corpse[0][1:] < key:
-            yield corpse[0][1:], corpse[1]
+        while corpse is not None and corpse[0][1:] < key[1:]:
+            yield corpse
             corpse = next(dead, None)
-        if corpse is not None and corpse[0][1:] == key:
+        if corpse is not None and corpse[0][1:] == key[1:]:
             corpse = next(dead, None)  # it died, but lives again: the chain goes through its death
         yield key, record
     while corpse is not None:
-        yield corpse[0][1:], corpse[1]
+        yield corpse
         corpse = next(dead, None)
 
 

@@ -32,10 +32,12 @@ class Keyspace:
 
     def check_revision(self, revision: int) -> Refusal | None:
         """Whether the keyspace can still, or already, be read at `revision`; <= 0 = now."""
-        if revision <= 0:
-            return None
+        return None if revision <= 0 else self.check_stored(revision)
+
+    def check_stored(self, revision: int) -> Refusal | None:
+        """The same as etcd asks it inside a txn, where only 0 means now."""
         if revision > self.revision:
             return FutureRevision(self.revision)
-        if revision < self.compact_revision:
+        if revision and revision < self.compact_revision:
             return Compacted(self.compact_revision)
         return None

@@ -17,11 +17,15 @@ from node.machine.wire import as_field_3, varint
 from node.proto import rpc
 
 
-def check_put(view: View, request: rpc.PutRequest) -> Refusal | None:
-    """KeyNotFound, LeaseNotFound."""
-    keeps = request.ignore_value or request.ignore_lease
-    if keeps and view.get(CURRENT + request.key) is None:
+def check_kept(view: View, request: rpc.PutRequest) -> Refusal | None:
+    """KeyNotFound: there is no value or lease to keep."""
+    if (request.ignore_value or request.ignore_lease) and view.get(CURRENT + request.key) is None:
         return KeyNotFound()
+    return None
+
+
+def check_lease(view: View, request: rpc.PutRequest) -> Refusal | None:
+    """LeaseNotFound."""
     if request.lease and view.get(LEASE + number(request.lease)) is None:
         return LeaseNotFound(request.lease)
     return None

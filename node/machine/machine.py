@@ -178,7 +178,8 @@ class Machine:
         refusal = self._keyspace.check_revision(revision)
         if refusal is not None:
             return refusal
-        return digest(self._keyspace.view, revision or self.revision, self.compact_revision)
+        upto = revision if revision > 0 else self.revision
+        return digest(self._keyspace.view, upto, self.compact_revision)
 
     # One method for each kind of entry.
 
@@ -188,7 +189,9 @@ class Machine:
             return Applied(self._alarmed())
         keyspace = self._keyspace
         if request.lease or request.ignore_value or request.ignore_lease:
-            refusal = kv.check_put(keyspace.view, request)
+            view = keyspace.view
+            # The lease first: a put in a txn is checked the other way round, in etcd as well.
+            refusal = kv.check_lease(view, request) or kv.check_kept(view, request)
             if refusal is not None:
                 return Applied(refusal)
         change = Change(keyspace)

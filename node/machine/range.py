@@ -10,8 +10,9 @@ Source: etcd server/etcdserver/txn/range.go.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count, islice
 
 from node.machine import history
 from node.machine.history import Version
@@ -36,20 +37,19 @@ def range_body(view: View, request: rpc.RangeRequest, revision: int) -> bytes:
     backward = latest and _wants_last_keys_first(request)
     versions = _versions(view, request, latest, backward)
     if request.count_only:
-        return _body((), more=False, count=_length(versions))
+        return _body((), more=False, total=_length(versions))
     limit = max(request.limit, 0)
     if backward or _in_key_order(request):
         head = list(islice(versions, limit + 1)) if limit else list(versions)
-        count = len(head) + _length(versions)
+        total = len(head) + _length(versions)
     else:
         everything = list(versions)
         head = [version for version in everything if _passes(request, version[1])]
-        count = len(everything)
+        total = len(everything)
     if not backward:
         _sort(view, request, head)
     more = 0 < limit < len(head)
-    told = (_told(view, request, *version) for version in (head[:limit] if more else head))
-    return _body(told, more=more, count=count)
+    return _body(_told(view, request, head[:limit] if more else head), more=more, total=total)
 
 
 def _one_key(view: View, request: rpc.RangeRequest) -> bytes:
@@ -57,8 +57,8 @@ def _one_key(view: View, request: rpc.RangeRequest) -> bytes:
     if record is None:
         return b""
     if request.count_only or not _passes(request, record):
-        return _body((), more=False, count=1)
-    return _told(view, request, request.key, record) + b"\x20\x01"
+        return _body((), more=False, total=1)
+    return _body(_told(view, request, [(CURRENT + request.key, record)]), more=False, total=1)
 
 
 def _versions(
@@ -126,19 +126,28 @@ def _sort_key(view: View, request: rpc.RangeRequest) -> Callable[[Version], int 
             return lambda version: history.value(view, version[1])
 
 
-def _told(view: View, request: rpc.RangeRequest, key: bytes, record: bytes) -> bytes:
-    if not request.keys_only:
-        return history.key_value(view, record)
-    mod = varint(main_of(record))
-    return key_value_field(key, create_of(record), mod, version_of(record), b"", lease_of(record))
+def _told(view: View, request: rpc.RangeRequest, versions: list[Version]) -> list[bytes]:
+    if request.keys_only:
+        return [_without_value(key[1:], record) for key, record in versions]
+    return [history.key_value(view, record) for _, record in versions]
 
 
-def _body(key_values: Iterable[bytes], *, more: bool, count: int) -> bytes:
+def _without_value(key: bytes, record: bytes) -> bytes:
+    mod, create = varint(main_of(record)), create_of(record)
+    return key_value_field(key, create, mod, version_of(record), b"", lease_of(record))
+
+
+def _body(key_values: Iterable[bytes], *, more: bool, total: int) -> bytes:
     told = b"".join(key_values)
     if more:
         told += b"\x18\x01"
-    return told + b"\x20" + varint(count) if count else told
+    return told + b"\x20" + varint(total) if total else told
 
 
 def _length(versions: Iterator[Version]) -> int:
-    return sum(1 for _ in versions)
+    """How many are left. Counting a long interval is what most of a limited range's time goes to,
+    so it runs without a step of interpreted code per key.
+    """
+    numbers = count()
+    deque(zip(versions, numbers, strict=False), maxlen=0)
+    return next(numbers)

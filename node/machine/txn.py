@@ -67,12 +67,15 @@ def check(keyspace: Keyspace, chosen: Plan) -> Refusal | None:
     """What the store says against the operations: all puts first, then all ranges."""
     for operation in chosen.operations():
         if operation.HasField("request_put"):
-            refusal = kv.check_put(keyspace.view, operation.request_put)
+            request = operation.request_put
+            refusal = kv.check_kept(keyspace.view, request) or kv.check_lease(
+                keyspace.view, request
+            )
             if refusal is not None:
                 return refusal
     for operation in chosen.operations():
         if operation.HasField("request_range"):
-            refusal = keyspace.check_revision(operation.request_range.revision)
+            refusal = keyspace.check_stored(operation.request_range.revision)
             if refusal is not None:
                 return refusal
     return None

@@ -13,8 +13,12 @@ _MASK = (1 << 64) - 1
 
 def varint(number: int) -> bytes:
     """An int64 or uint64 as protobuf writes it: negative numbers take ten bytes."""
-    if 0 <= number < 128:
+    if 0 <= number < 0x80:
         return _SMALL[number]
+    if 0 < number < 0x4000:  # lengths and revisions mostly end here or below
+        return bytes((number & 127 | 128, number >> 7))
+    if 0 < number < 0x20_0000:
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
     number &= _MASK
     encoded = bytearray()
     while number > 127:
@@ -38,22 +42,17 @@ def key_value_field(
     key: bytes, create: int, mod: bytes, version: int, value: bytes, lease: int
 ) -> bytes:
     """A KeyValue as field 2. `mod` is the mod revision already encoded: it serves a whole txn."""
-    parts = [
-        b"\x0a",
+    head = b"\x0a%b%b\x10%b\x18%b\x20%b" % (
         varint(len(key)),
         key,
-        b"\x10",
         varint(create),
-        b"\x18",
         mod,
-        b"\x20",
         varint(version),
-    ]
-    if value:
-        parts += (b"\x2a", varint(len(value)), value)
+    )
+    body = b"%b\x2a%b%b" % (head, varint(len(value)), value) if value else head
     if lease:
-        parts += (b"\x30", varint(lease))
-    return field(2, b"".join(parts))
+        body += b"\x30" + varint(lease)
+    return b"\x12" + varint(len(body)) + body
 
 
 def tombstone_field(key: bytes, mod: bytes) -> bytes:

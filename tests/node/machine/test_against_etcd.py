@@ -7,7 +7,6 @@ requests and answers are shifted by where the example began.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
