@@ -183,6 +183,7 @@ def compose(
         complete=proposals.complete,
         leases=partial(note_leases, leases),
         change_conf=change_conf,
+        term_applied=proposals.term_applied,
     )
     calls = LeaseCalls(
         leases,

@@ -62,14 +62,18 @@ class Applier:
         complete: Callable[[int, int, Answer | Refusal], None],
         leases: Callable[[Sequence[LeaseChange]], None],
         change_conf: Callable[[ConfChange], ConfState],
+        term_applied: Callable[[int], None],
     ) -> None:
-        """`complete` is given (origin, sequence, outcome) of every request."""
+        """`complete` is given (origin, sequence, outcome) of every request, `term_applied` each
+        new term before its first entry is applied."""
         self._machine = machine
         self._state = state
         self._watchers = watchers
         self._complete = complete
         self._leases = leases
         self._change_conf = change_conf
+        self._term_applied = term_applied
+        self._term = 0
         self._committed: deque[Entry] = deque()
 
     @property
@@ -95,6 +99,9 @@ class Applier:
         entry = None
         for _ in range(min(entries_max, len(committed))):
             entry = committed.popleft()
+            if entry.term != self._term:
+                self._term = entry.term
+                self._term_applied(entry.term)
             if entry.kind == EntryKind.NORMAL:
                 if entry.data:
                     self._apply_request(entry)

@@ -275,8 +275,10 @@ class Loop:
         if not proposals.waiting() or not self._soft.leader:
             return
         envelopes = proposals.take()
-        outcome = self._parts.core.propose(envelopes)
-        if outcome not in (Proposed.ACCEPTED, Proposed.FORWARDED):
+        core = self._parts.core
+        if core.propose(envelopes) in (Proposed.ACCEPTED, Proposed.FORWARDED):
+            proposals.proposed(envelopes, core.term)
+        else:
             proposals.put_back(envelopes)
 
     # -- out of the core -----------------------------------------------------------------------

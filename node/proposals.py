@@ -6,7 +6,9 @@
 
 What was handed to Raft is never proposed a second time: whether the first proposal will still
 commit cannot be known, and a client that gets no answer must be told "unknown" (a timeout), never
-a failure that looks safe to repeat. Numbers are unique across members and restarts: the origin is
+a failure that looks safe to repeat. That answer need not wait for the timeout: once an entry of a
+newer term is applied, a proposal made in an older term is either applied before it or lost with its
+leader (or so late that nobody waits for it). Numbers are unique across members and restarts: the origin is
 the member's id, and the sequence starts at a number drawn at random for each process.
 
 Source: etcd server/etcdserver/v3_server.go (processInternalRaftRequestOnce), pkg/wait.
@@ -19,7 +21,7 @@ from collections.abc import Callable
 
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind, pack, unpack
-from node.machine.errors import Refusal, RequestTooLarge, Timeout, TooManyRequests
+from node.machine.errors import LeaderFailed, Refusal, RequestTooLarge, Timeout, TooManyRequests
 
 OnOutcome = Callable[[Answer | Refusal], None]
 
@@ -46,8 +48,10 @@ class Proposals:
         self._answers: dict[int, OnOutcome] = {}
         # (deadline, sequence) in order of arrival; every request has the same patience.
         self._deadlines: deque[tuple[float, int]] = deque()
+        # (term, first sequence that was proposed in it), both growing.
+        self._terms: deque[tuple[int, int]] = deque()
         self.failed = 0
-        """Requests answered by a timeout, for metrics."""
+        """Requests whose outcome their clients were not told, for metrics."""
 
     @property
     def pending(self) -> int:
@@ -77,6 +81,31 @@ class Proposals:
         """All envelopes that wait to be proposed, in order of arrival."""
         waiting, self._waiting = self._waiting, []
         return waiting
+
+    def proposed(self, envelopes: list[bytes], term: int) -> None:
+        """Raft took them, here or on the way to the leader, while `term` was the current one.
+
+        Envelopes are proposed in the order of their sequences, so one mark per term will do.
+        """
+        if not self._terms or self._terms[-1][0] < term:
+            self._terms.append((term, unpack(envelopes[0]).sequence))
+
+    def term_applied(self, term: int) -> None:
+        """An entry of a new term was applied: what was proposed in older ones has no leader."""
+        terms = self._terms
+        if not terms or terms[0][0] >= term:
+            return
+        while terms and terms[0][0] < term:
+            terms.popleft()
+        if terms:
+            end = terms[0][1]
+        elif self._waiting:
+            end = unpack(self._waiting[0]).sequence
+        else:
+            end = self._sequence + 1
+        for sequence in [number for number in self._answers if number < end]:
+            self.failed += 1
+            self._answers.pop(sequence)(LeaderFailed())
 
     def put_back(self, envelopes: list[bytes]) -> None:
         """Raft did not take them (no leader, or one that hands over): they wait for the next."""

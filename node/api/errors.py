@@ -151,6 +151,7 @@ REFUSALS: dict[type[Refusal], Fault] = {
     refusals.LeaderChanged: ETCD_ERRORS["LeaderChanged"],
     refusals.Stopped: ETCD_ERRORS["Stopped"],
     refusals.Timeout: ETCD_ERRORS["Timeout"],
+    refusals.LeaderFailed: ETCD_ERRORS["TimeoutDueToLeaderFail"],
     refusals.TooManyRequests: ETCD_ERRORS["RequestTooManyRequests"],
     refusals.RequestTooLarge: ETCD_ERRORS["RequestTooLarge"],
     refusals.NotSupportedForLearner: ETCD_ERRORS["NotSupportedForLearner"],

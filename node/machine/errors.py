@@ -141,6 +141,11 @@ class Timeout(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderFailed(Refusal):
+    """The leader that was given the write has been replaced; it may or may not have happened."""
+
+
+@dataclass(frozen=True, slots=True)
 class TooManyRequests(Refusal):
     """The member has more work waiting than it accepts."""
 
