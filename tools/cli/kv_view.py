@@ -9,7 +9,7 @@ made printable.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tools.cli.table import printable
@@ -66,7 +66,7 @@ def text_or_base64(name: str, data: bytes) -> Record:
         return {f"{name}_base64": base64.b64encode(data).decode()}
 
 
-def key_value_record(pair: KeyValue, *, with_value: bool = True) -> Record:
+def key_value_record(pair: KeyValue, with_value: bool = True) -> Record:
     """One key with its revisions."""
     record = text_or_base64("key", pair.key)
     if with_value:
@@ -79,21 +79,21 @@ def key_value_record(pair: KeyValue, *, with_value: bool = True) -> Record:
     }
 
 
-def event_record(event: Event, revision: int) -> Record:
+def event_record(event: Event) -> Record:
     """One watch event, schema `conclave/kv.watch.v1`; one line each."""
     deleted = event.type == 1
     record: Record = {
         "schema": "conclave/kv.watch.v1",
         "type": "delete" if deleted else "put",
-        "revision": revision,
-        "kv": key_value_record(event.kv, with_value=not deleted),
+        "revision": event.kv.mod_revision,
+        "kv": key_value_record(event.kv, not deleted),
     }
     if event.HasField("prev_kv"):
         record["prev_kv"] = key_value_record(event.prev_kv)
     return record
 
 
-def kv_document(verb: str, header: ResponseHeader, facts: Record) -> Record:
+def kv_document(verb: str, header: ResponseHeader, facts: Mapping[str, object]) -> Record:
     """The frame of every key-value answer, schema `conclave/kv.VERB.v1`."""
     return {
         "schema": f"conclave/kv.{verb}.v1",

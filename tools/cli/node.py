@@ -7,11 +7,12 @@ supervisor as typed: it resolves them at the moment of acting, and the resolutio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from cluster.document import Affected
+from cluster.errors import ClusterError
 from tools.cli.completion import complete_node, complete_selector
 from tools.cli.duration import duration, format_duration
 from tools.cli.exit import Exit, Failure
@@ -53,7 +54,7 @@ def joined(words: Sequence[str]) -> tuple[str, ...]:
 @pass_session
 def start_verb(session: Session, nodes: tuple[str, ...], wait: bool) -> None:
     """Start nodes; those that run already count as done."""
-    report(session, "start", reach(session).start(nodes, wait=wait))
+    report(session, "start", lambda: reach(session).start(nodes, wait=wait))
 
 
 @click.command("stop", cls=Verb, short_help="Drain, then end.")
@@ -64,7 +65,7 @@ def start_verb(session: Session, nodes: tuple[str, ...], wait: bool) -> None:
 @pass_session
 def stop_verb(session: Session, nodes: tuple[str, ...], timeout: float) -> None:
     """Stop nodes in good order: a leader hands over first, then SIGTERM, then SIGKILL."""
-    report(session, "stop", reach(session).stop(nodes, timeout_ms=int(timeout)))
+    report(session, "stop", lambda: reach(session).stop(nodes, timeout_ms=int(timeout)))
 
 
 @click.command("restart", cls=Verb, short_help="Stop and start; starts a stopped node too.")
@@ -76,8 +77,10 @@ def stop_verb(session: Session, nodes: tuple[str, ...], timeout: float) -> None:
 @pass_session
 def restart_verb(session: Session, nodes: tuple[str, ...], rolling: bool, timeout: float) -> None:
     """Restart nodes."""
-    client = reach(session)
-    report(session, "restart", client.restart(nodes, timeout_ms=int(timeout), rolling=rolling))
+    client, patience_ms = reach(session), int(timeout)
+    report(
+        session, "restart", lambda: client.restart(nodes, timeout_ms=patience_ms, rolling=rolling)
+    )
 
 
 @click.command("kill", cls=Verb, short_help="SIGKILL, without warning.")
@@ -91,7 +94,9 @@ def kill_verb(
     """Kill nodes, as a crash would: nothing is flushed, nobody is told."""
     after_ms = None if restart_after is None else int(restart_after)
     named = signal_name(signal)
-    report(session, "kill", reach(session).kill(nodes, signal=named, restart_after_ms=after_ms))
+    report(
+        session, "kill", lambda: reach(session).kill(nodes, signal=named, restart_after_ms=after_ms)
+    )
 
 
 def signal_name(text: str) -> str:
@@ -118,7 +123,7 @@ def signal_name(text: str) -> str:
 def pause_verb(session: Session, nodes: tuple[str, ...], period: float | None) -> None:
     """Pause nodes: they keep their sockets and files and answer nobody."""
     for_ms = None if period is None else int(period)
-    report(session, "pause", reach(session).pause(nodes, for_ms=for_ms))
+    report(session, "pause", lambda: reach(session).pause(nodes, for_ms=for_ms))
 
 
 @click.command("resume", cls=Verb, short_help="SIGCONT.")
@@ -126,7 +131,7 @@ def pause_verb(session: Session, nodes: tuple[str, ...], period: float | None) -
 @pass_session
 def resume_verb(session: Session, nodes: tuple[str, ...]) -> None:
     """Resume paused nodes; those that run count as done."""
-    report(session, "resume", reach(session).resume(nodes))
+    report(session, "resume", lambda: reach(session).resume(nodes))
 
 
 @click.command("transfer", cls=Verb, short_help="Hand leadership over.")
@@ -143,12 +148,20 @@ def transfer_verb(session: Session, to: str | None, timeout: float) -> None:
     session.result({"schema": "conclave/transfer.v1", **done}, lines)
 
 
-def report(session: Session, verb: str, affected: Affected) -> None:
-    """Print whom the selector meant and what was done to them.
+def report(session: Session, verb: str, act: Callable[[], Affected]) -> None:
+    """Do it, print whom the selector meant and what was done to them.
+
+    The result is printed also when some nodes failed: who did not is part of it.
 
     Raises:
         Failure: some nodes failed; PARTLY_DONE when others did not.
     """
+    try:
+        affected = act()
+    except ClusterError as error:
+        if "failed" not in error.data:
+            raise
+        affected = cast(Affected, error.data)
     document = {"schema": f"conclave/{verb}.v1", **affected}
     session.result(document, affected_lines(verb, affected))
     if affected["failed"]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.document import Affected
-from cluster.errors import Degraded, NoSuchNode, StartFailed, WaitTimeout
+from cluster.errors import Degraded, NoSuchNode, PartlyDone, StartFailed, WaitTimeout
 from tests.support.command import RunConclave, document_of, error_of
 from tests.support.management_server import ManagementServer
 from tests.support.status_document import node_document, status_document
@@ -46,6 +46,15 @@ def events(*kinds: str) -> list[dict[str, Any]]:
         {"seq": n, "ts": f"2026-01-01T00:00:0{n}.000Z", "t_ms": 1000.0 * n, "type": kind}
         for n, kind in enumerate(kinds, 1)
     ]
+
+
+def raising(error: Exception) -> Any:
+    """A verb of the server that answers with an error."""
+
+    def verb(_: dict[str, Any]) -> Any:
+        raise error
+
+    return verb
 
 
 def write_events(server: ManagementServer, *kinds: str) -> None:
@@ -149,6 +158,7 @@ def test_node_verb_with_nothing_to_do_succeeds(run: RunConclave, server: Managem
     assert result.stdout == "start all → n1 n2 (3 ms)\n  nothing to do for n1 n2\n"
 
 
+@pytest.mark.parametrize("raised", [True, False])
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
@@ -157,24 +167,16 @@ def test_node_verb_with_nothing_to_do_succeeds(run: RunConclave, server: Managem
     ],
 )
 def test_node_verb_that_fails_names_the_nodes(
-    run: RunConclave, server: ManagementServer, answer: Affected, code: Exit
+    run: RunConclave, server: ManagementServer, answer: Affected, code: Exit, raised: bool
 ) -> None:
-    server.verbs["start"] = lambda _: answer
+    refusal = PartlyDone("n2: held", data=dict(answer))
+    server.verbs["start"] = raising(refusal) if raised else lambda _: answer
 
     result = run("start", "all", "--json")
 
     assert result.exit_code == code
     assert document_of(result)["failed"] == {"n2": "held"}
     assert error_of(result)["data"]["failed"] == {"n2": "held"}
-
-
-def raising(error: Exception) -> Any:
-    """A verb of the server that answers with an error."""
-
-    def verb(_: dict[str, Any]) -> Any:
-        raise error
-
-    return verb
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_key_value_record_bytes_become_base64() -> None:
 def test_event_record_delete_has_no_value() -> None:
     event = Event(type=Event.DELETE, kv=KeyValue(key=b"a", mod_revision=6), prev_kv=PAIR)
 
-    record = event_record(event, 6)
+    record = event_record(event)
 
     assert record["type"] == "delete"
     assert record["kv"] == {
@@ -105,7 +105,7 @@ def test_event_record_delete_has_no_value() -> None:
 
 
 def test_event_record_put_without_previous() -> None:
-    record = event_record(Event(kv=PAIR), 5)
+    record = event_record(Event(kv=PAIR))
 
     assert (record["type"], record["revision"]) == ("put", 5)
     assert "prev_kv" not in record

@@ -1,0 +1,97 @@
+"""The `conclave` program as users run it: a process of its own, in a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+DEADLINE_S = 60
+"""Only ends a hang: no test looks at how long anything took."""
+
+
+class ConclaveHome:
+    """XDG directories of its own, and the program run in them.
+
+    The runtime directory is made apart: socket paths must be short, and a test's directory is not.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.runtime = Path(tempfile.mkdtemp(prefix="cl-", dir="/tmp"))
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CONCLAVE_", "XDG_", "ETCDCTL_"))
+        }
+        self.environment = kept | {
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "XDG_DATA_HOME": str(directory / "data"),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+        }
+
+    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.directory,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the program."""
+        return [sys.executable, "-P", "-m", "tools.cli", *arguments]
+
+    def done(self, *arguments: str) -> str:
+        """The output of a command that must succeed."""
+        result = self(*arguments)
+        assert result.returncode == 0, f"{arguments}: {result.stdout}{result.stderr}"
+        return result.stdout
+
+    def document(self, *arguments: str) -> dict[str, Any]:
+        """The JSON document of a command, whatever its exit code."""
+        result = self(*arguments, "--json")
+        found = json.loads(result.stdout or result.stderr)
+        assert isinstance(found, dict)
+        return found
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command that goes on, its output in pipes."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def etcdctl(self, *arguments: str) -> str:
+        """The real etcdctl against the cluster that `conclave env` names."""
+        variables = self.document("env")["variables"]
+        beside = os.path.dirname(sys.executable)
+        program = shutil.which("etcdctl", path=beside) or "etcdctl"
+        done = subprocess.run(
+            [program, *arguments],
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def close(self) -> None:
+        """Take everything down that runs here and delete it."""
+        self("down", "--all", "--wipe", "--yes")
+        shutil.rmtree(self.runtime, ignore_errors=True)
