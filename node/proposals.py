@@ -7,9 +7,11 @@
 What was handed to Raft is never proposed a second time: whether the first proposal will still
 commit cannot be known, and a client that gets no answer must be told "unknown" (a timeout), never
 a failure that looks safe to repeat. That answer need not wait for the timeout: once an entry of a
-newer term is applied, a proposal made in an older term is either applied before it or lost with its
-leader (or so late that nobody waits for it). Numbers are unique across members and restarts: the origin is
-the member's id, and the sequence starts at a number drawn at random for each process.
+newer term is applied, a proposal made in an older term is either applied before it or lost with
+its leader (or so late that nobody waits for it).
+
+Numbers are unique across members and restarts: the origin is the member's id, and the sequence
+starts at a number drawn at random for each process.
 
 Source: etcd server/etcdserver/v3_server.go (processInternalRaftRequestOnce), pkg/wait.
 """
