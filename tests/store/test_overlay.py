@@ -84,6 +84,17 @@ def test_seal_of_nothing_is_empty() -> None:
     assert fresh().view.seal(5) == []
 
 
+def test_unsealed_until_sealed() -> None:
+    view = fresh().view
+    seen = [view.unsealed]
+    view.stage([(b"k", None)])
+    seen.append(view.unsealed)
+    view.seal(5)
+    seen.append(view.unsealed)
+
+    assert seen == [False, True, False]
+
+
 def test_seal_out_of_order_is_a_bug() -> None:
     view = fresh().view
     view.stage([(b"a", b"1")])
