@@ -9,7 +9,8 @@ reads this on its fast path.
       ports.json     the client ports        ctl.sock       management socket
       supervisor.lock  flock, holder's pid   pid            flock, the supervisor's pid
       events.jsonl   supervisor.log          <member>.<n>   peer sockets
-      n1/db n1/log n1/durable.mark
+      started.json   who has ever served
+      n1/db n1/log …
 """
 
 from __future__ import annotations
@@ -163,9 +164,9 @@ class ClusterPaths:
     def log(self, node: str) -> Path:
         return self.data / node / "log"
 
-    def mark(self, node: str) -> Path:
-        """`durable.mark`: outside the database directory, so that it survives what befalls that."""
-        return self.data / node / "durable.mark"
+    @property
+    def started(self) -> Path:
+        return self.data / "started.json"
 
 
 def data_root(environment: Mapping[str, str] = os.environ) -> Path:

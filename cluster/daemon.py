@@ -31,6 +31,7 @@ from cluster.leadership import reigns
 from cluster.management import Management
 from cluster.pages import Pages
 from cluster.ports import Reservation, choose
+from cluster.record import ServiceRecord
 from cluster.startup import ProgressPipe, Startup
 from cluster.state import LIVE
 from cluster.status import status_document
@@ -63,6 +64,7 @@ class Daemon:
         self._pages = Pages()
         self._shared = self._share(reservation.ports)
         self.events = EventLog(paths.events, time.time, time.monotonic)
+        self._record = ServiceRecord(paths.started, self.events)
         self._forker = Forker(zygote, enter, self._payload, self._tell)
         nodes = [self._row(name, member) for name, member in identity.members]
         self.supervisor = Supervisor(config, nodes, self.events, self._forker.fork, self._probe)
@@ -211,10 +213,14 @@ class Daemon:
     def _payload(self, name: str) -> bytes:
         """What a node's process is told; its directory is there when it reads it."""
         self._paths.database(name).parent.mkdir(exist_ok=True, mode=0o700)
-        # The mark is written before the first acknowledgement: without it nothing was promised.
-        bootstrap = not self._paths.mark(name).exists()
         told = node_config(
-            self._config, self._identity, self._paths, self._shared, name, bootstrap=bootstrap
+            self._config,
+            self._identity,
+            self._paths,
+            self._shared,
+            name,
+            bootstrap=not self._record.has_served(name),
+            campaign_first=name == self._config.first_leader and not self.supervisor.serving,
         )
         return msgspec.msgpack.encode(told)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import traceback
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -19,6 +20,7 @@ from node.config import NodeConfig
 
 NAME_BYTES_MAX = 15
 FD_MAX = 1 << 16
+CRASHED = 1
 
 
 class Descriptor(Protocol):
@@ -36,13 +38,19 @@ def enter(payload: bytes, lifeline: Descriptor, report: Descriptor) -> NoReturn:
         lifeline: read end; end of file means that the supervisor is gone.
         report: write end; the node writes JSON lines.
     """
-    config = msgspec.msgpack.decode(payload, type=NodeConfig)
-    leave_parents(f"conclave-{config.spec.name}", config.log_path, lifeline, report)
-    # Imported here, where it costs nothing because the zygote has it, so that the supervisor, which
-    # only names this function, never imports a node.
-    from node.__main__ import run
+    try:
+        config = msgspec.msgpack.decode(payload, type=NodeConfig)
+        leave_parents(f"conclave-{config.spec.name}", config.log_path, lifeline, report)
+        # Imported here, where it costs nothing because the zygote has it, so that the supervisor,
+        # which only names this function, never imports a node.
+        from node.__main__ import run
 
-    run(config, lifeline.fileno(), report.fileno())
+        run(config, lifeline.fileno(), report.fileno())
+    except BaseException:
+        # By hand and straight to the descriptor: the forkserver's own buffers and handlers are not
+        # ours any more, and nothing of it may run in a child again.
+        os.write(2, traceback.format_exc().encode(errors="replace"))
+    os._exit(CRASHED)
 
 
 def leave_parents(name: str, log_path: str, *keep: Descriptor) -> None:
@@ -67,5 +75,8 @@ def leave_parents(name: str, log_path: str, *keep: Descriptor) -> None:
 def _close_all_but(keep: set[int]) -> None:
     lo = 0
     for descriptor in [*sorted(keep), FD_MAX]:
-        os.closerange(lo, descriptor)
+        # An empty range must not be asked for: os.closerange(0, 0) closes everything (3.11 hands
+        # the kernel an inclusive end of -1).
+        if lo < descriptor:
+            os.closerange(lo, descriptor)
         lo = descriptor + 1

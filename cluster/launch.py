@@ -34,6 +34,7 @@ OWN_FILES = frozenset(
     {
         "cluster.json",
         "ports.json",
+        "started.json",
         "supervisor.lock",
         "supervisor.log",
         "events.jsonl",

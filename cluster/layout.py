@@ -25,12 +25,14 @@ def node_config(
     name: str,
     *,
     bootstrap: bool,
+    campaign_first: bool,
 ) -> NodeConfig:
     """All that the process of node `name` is told.
 
     Args:
         shared: by node name, for every node of the cluster.
         bootstrap: this node has never run before, so an empty data directory is expected.
+        campaign_first: nobody leads, and this node need not wait for a timeout to notice.
     """
     return NodeConfig(
         cluster_id=identity.cluster_id,
@@ -41,7 +43,7 @@ def node_config(
         log_path=str(paths.log(name)),
         page_path=shared[name].page_path,
         bootstrap=bootstrap,
-        campaign_first=bootstrap and name == config.first_leader,
+        campaign_first=campaign_first,
         ticks=Ticks(
             tick_ms=config.tick_ms,
             heartbeat=config.heartbeat_ticks,
