@@ -81,6 +81,15 @@ class ManagementServer:
         self._lock.close()
 
 
+def raising(error: Exception) -> Callable[[dict[str, Any]], Any]:
+    """A verb that answers with an error."""
+
+    def verb(_: dict[str, Any]) -> Any:
+        raise error
+
+    return verb
+
+
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """One thread per connection."""
 

@@ -38,7 +38,7 @@ ANSWER_MS = 1_000
 @click.option("--ephemeral", is_flag=True, default=None, help="The data goes with the cluster.")
 @click.option("--timeout", type=duration, default="30s", show_default=True, help="To be ready in.")
 @click.option("--retain", is_flag=True, help="Keep a cluster that does not become ready.")
-@click.option("--port-base", type=click.IntRange(1024, 65535), help="First of consecutive ports.")
+@click.option("--ports", metavar="auto|BASE", help="First of consecutive ports, or any.")
 @click.option("--restart-policy", type=click.Choice(get_args(RestartPolicy)), help="For crashes.")
 @click.option("--leader", "first_leader", metavar="NODE", help="Who campaigns first, once.")
 @click.pass_context
@@ -83,7 +83,7 @@ def wanted_config(session: Session, options: Mapping[str, Any]) -> ClusterConfig
         "nodes": size_of(options),
         "directory": options["data"],
         "ephemeral": options["ephemeral"],
-        "port_base": options["port_base"],
+        "port_base": port_base(options["ports"]),
         "restart_policy": options["restart_policy"],
         "first_leader": options["first_leader"],
     }
@@ -92,6 +92,19 @@ def wanted_config(session: Session, options: Mapping[str, Any]) -> ClusterConfig
     stored = load(paths_of(ClusterConfig(name=name, **directory)).config)
     base = replace(stored[0], name=name) if stored is not None else ClusterConfig(name=name)
     return replace(base, **chosen)
+
+
+def port_base(text: str | None) -> int | None:
+    """`auto` is 0: any block that is free.
+
+    Raises:
+        click.BadParameter: neither `auto` nor a port.
+    """
+    if text is None or text == "auto":
+        return None if text is None else 0
+    if text.isdecimal() and 1024 <= int(text) <= 65_535:
+        return int(text)
+    raise click.BadParameter(f"{text!r} is neither auto nor a port", param_hint="--ports")
 
 
 def check_size(status: StatusDocument, wanted: int | None) -> None:

@@ -35,6 +35,9 @@ class Launch:
         self.status = progress.get("status", self.status)
         if phase == "node":
             self.node_ms[progress["node"]] = ms
+        elif phase == "node-failed":
+            text = f"{progress['node']} failed: {progress.get('reason') or 'unknown'}"
+            return f" {paint('✗', 'red')} {printable(text)}"
         elif phase == "already-up":
             self.already_up = True
         elif phase == "ready":

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import RunConclave
+from tests.support.management_server import ManagementServer
+from tests.support.status_document import status_document
 
 
 @pytest.fixture
@@ -31,3 +33,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(home: Path) -> RunConclave:
     """The command, in a home of its own."""
     return RunConclave()
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[ManagementServer]:
+    """The management socket of a running cluster named default, a directory per node beside it."""
+    directory = home / "kept"
+    with ManagementServer(directory, status_document()) as running:
+        for name in ("n1", "n2", "n3"):
+            (directory / name).mkdir()
+        yield running

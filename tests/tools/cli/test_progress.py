@@ -40,6 +40,14 @@ def test_launch_of_one_node_is_singular() -> None:
     assert "1 node serving" in launch.take({"phase": "nodes", "ms": 17.0})
 
 
+def test_launch_shows_a_node_that_failed() -> None:
+    failed: Progress = {"phase": "node-failed", "ms": 38.0, "node": "n2", "reason": "crash, exit 1"}
+    launch = Launch()
+
+    assert launch.take(failed) == " ✗ n2 failed: crash, exit 1"
+    assert launch.phases == {}
+
+
 def test_launch_shows_a_phase_that_it_does_not_know() -> None:
     assert "defragmented" in Launch().take({"phase": "defragmented", "ms": 1.0})
 

@@ -50,6 +50,7 @@ def test_conclave_without_a_verb_lists_every_verb(run: RunConclave) -> None:
         (["up", "--nodse", "3"], "--nodse"),
         (["up", "--timeout", "30"], "'30' has no unit: write 30s for seconds or 30ms"),
         (["up", "3", "-n", "5"], "3 nodes and -n 5 contradict each other"),
+        (["up", "--ports", "80"], "'80' is neither auto nor a port"),
         (["up", "0"], "0 is not in the range"),
         (["kill"], "missing argument 'NODE...'"),
         (["pause", "n1", "--for", "soon"], "'soon' is not a duration"),
