@@ -51,7 +51,8 @@ from node.watch import WatchHub
 from store.boot import Store, open_store
 from store.config import StoreConfig
 from store.directory import DataDirectory
-from store.errors import DirectoryHeld, FormatTooNew, Quarantined
+from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
+from store.fatal import EXIT_STORAGE
 from store.installer import Installer
 from transport.mesh import Channel, Mesh, MeshConfig
 
@@ -75,6 +76,9 @@ def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
     except DirectoryHeld as error:
         reporter.report("refused", reason=str(error))
         code = EXIT_HELD
+    except DiskFailed as error:
+        reporter.report("refused", reason=str(error))
+        code = EXIT_STORAGE
     except (ConfigError, FormatTooNew, OSError) as error:
         reporter.report("refused", reason=f"{type(error).__name__}: {error}")
         code = EXIT_CONFIG

@@ -33,6 +33,7 @@ EXIT_LIFELINE = 143
 """The supervisor is gone; nobody is left to read this."""
 STOP_GRACE_SECONDS = 2.0
 """How long open calls may take to end once a stop was asked for."""
+SWITCH_SECONDS = 0.0005
 CAMPAIGN_SECONDS_MAX = 3.0
 """How long the first leader of a new cluster tries to reach its peers at every tick."""
 
@@ -86,7 +87,7 @@ class Process:
         events.add_reader(lifeline_fd, partial(os._exit, EXIT_LIFELINE))
         events.add_signal_handler(signal.SIGTERM, self._stop)
         bound = events.run_until_complete(self._port.start(host, client_port))
-        collect_rarely()
+        tune_interpreter()
         self._reporter.report("serving", pid=os.getpid(), client_port=bound)
         if campaign_first:
             self._campaign(time.monotonic() + CAMPAIGN_SECONDS_MAX, tick_seconds)
@@ -157,6 +158,16 @@ def guarded(turn: Callable[[], None], reporter: Reporter) -> Callable[[], None]:
             os._exit(EXIT_INVARIANT)
 
     return run
+
+
+def tune_interpreter() -> None:
+    """Fit the interpreter to one loop thread beside one writer thread.
+
+    The writer needs the interpreter lock after each sync; by default it would wait 5 ms for a busy
+    loop, or the loop for it. Cyclic garbage hardly arises, so its collection may wait longer.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    collect_rarely()
 
 
 def collect_rarely() -> None:

@@ -122,14 +122,14 @@ class Snapshots:
         self,
         *,
         read: Callable[[], StateSnapshot],
-        installer: Callable[[int | None], Installer],
+        installer: Callable[[], Installer],
         send: Callable[[int, bytes], bool],
         first_stream: int,
         chunk_bytes: int,
         streams_max: int,
     ) -> None:
-        """`read` opens the durable applied state; `installer` begins an install, given the
-        generation of one that was just given up; `send` posts on the bulk channel."""
+        """`read` opens the durable applied state, `installer` begins an install, `send` posts on
+        the bulk channel."""
         self._read = read
         self._new_installer = installer
         self._send = send
@@ -139,7 +139,6 @@ class Snapshots:
         self._sending: dict[int, Sending] = {}
         self._receiving: Receiving | None = None
         self._arrived: Receiving | None = None
-        self._given_up: int | None = None
         self._outcomes: list[tuple[int, bool]] = []
 
     # -- out -------------------------------------------------------------------------------------
@@ -248,9 +247,7 @@ class Snapshots:
             return None
         if receiving is not None:
             self._give_up(receiving)
-        self._receiving = Receiving(
-            sender, chunk.stream, chunk.message, self._new_installer(self._given_up)
-        )
+        self._receiving = Receiving(sender, chunk.stream, chunk.message, self._new_installer())
         return self._receiving
 
     def _refuse(self, receiving: Receiving) -> None:
@@ -259,7 +256,6 @@ class Snapshots:
         self._receiving = None
 
     def _give_up(self, receiving: Receiving) -> None:
-        self._given_up = receiving.installer.generation
         with suppress(QueueFull):  # left to the next start: it sweeps all but the current one
             receiving.installer.abandon()
 
