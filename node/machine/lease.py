@@ -44,7 +44,7 @@ def find(view: View, lease_id: int) -> Lease | None:
 
 
 def leases(view: View) -> Iterator[Lease]:
-    """All leases, by id."""
+    """All leases, in order of their ids; negative ones come last."""
     for key, stored in view.scan(LEASE, table_end(LEASE)):
         yield Lease(unpack_number(key[1:]), unpack_number(stored))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import Message
 
 from node.proto import rpc

@@ -27,22 +27,26 @@ class Replica:
         self.view.stage(applied.effects)
         return applied
 
-    def put(self, key: bytes, value: bytes = b"", **options: object) -> Applied:
+    def put(self, key: bytes, value: bytes = b"", lease: int = 0) -> Applied:
         """Put a key."""
-        return self.apply(RequestKind.PUT, rpc.PutRequest(key=key, value=value, **options))
+        return self.apply(RequestKind.PUT, rpc.PutRequest(key=key, value=value, lease=lease))
 
     def delete(self, key: bytes, range_end: bytes = b"") -> Applied:
         """Delete a key or an interval."""
         request = rpc.DeleteRangeRequest(key=key, range_end=range_end)
         return self.apply(RequestKind.DELETE_RANGE, request)
 
+    def txn(self, request: rpc.TxnRequest) -> Applied:
+        """Apply a txn, reads included."""
+        return self.apply(RequestKind.TXN, request)
+
     def compact(self, revision: int) -> Applied:
         """Compact logically."""
         return self.apply(RequestKind.COMPACT, rpc.CompactionRequest(revision=revision))
 
-    def range(self, key: bytes, range_end: bytes = b"", **options: object) -> rpc.RangeResponse:
+    def range(self, key: bytes, range_end: bytes = b"", revision: int = 0) -> rpc.RangeResponse:
         """Read; the request must not be refused."""
-        request = rpc.RangeRequest(key=key, range_end=range_end, **options)
+        request = rpc.RangeRequest(key=key, range_end=range_end, revision=revision)
         return rpc.RangeResponse.FromString(answered(self.machine.range(request)).body)
 
     def compact_some(self, records_max: int = 2) -> bool:

@@ -262,7 +262,7 @@ class Ours:
                 raise AssertionError(request)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(sequence=st.lists(requests, min_size=5, max_size=25))
 def test_answers_equal_etcds(etcd: EtcdProcess, sequence: list[Message]) -> None:
     judge, ours = Etcd(etcd), Ours()
