@@ -246,13 +246,20 @@ class Loop:
         if count >= self._ticks.election:
             self.figures.paused_seconds = max(self.figures.paused_seconds, late)
             self._parts.reporter.report("node.late", seconds=round(late, 3))
-            if self.role != Role.LEADER:
-                count = self._ticks.election - 1
-        for _ in range(count):
-            self._parts.core.tick()
+        self._feed_ticks(count)
         if now - self._housekept_at >= HOUSEKEEPING_MS / 1000:
             self._housekept_at = now
             self._keep_house(now)
+
+    def _feed_ticks(self, count: int) -> None:
+        """A leader gets all of them, a follower fewer than it takes to campaign; a leader that
+        steps down on the way is a follower from there on."""
+        core = self._parts.core
+        patience = self._ticks.election - 1
+        fed = 0
+        while fed < count and (core.leads or fed < patience):
+            core.tick()
+            fed += 1
 
     def _finish_writes(self) -> None:
         parts = self._parts

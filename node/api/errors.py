@@ -161,6 +161,9 @@ REFUSALS: dict[type[Refusal], Fault] = {
 """Every refusal but `Malformed`, whose text carries its reason; a test holds the table complete."""
 
 DEADLINE_EXCEEDED = Fault(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
+LEADER_TRANSFER_TIMEOUT = Fault(
+    Status.UNKNOWN, "etcdserver: request timed out, leader transfer took too long"
+)
 NO_LEADER = ETCD_ERRORS["NoLeader"]
 NOT_SUPPORTED_FOR_LEARNER = ETCD_ERRORS["NotSupportedForLearner"]
 STOPPED = ETCD_ERRORS["Stopped"]

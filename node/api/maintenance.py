@@ -1,4 +1,4 @@
-"""etcdserverpb.Maintenance, as far as it is served: Status and Alarm.
+"""etcdserverpb.Maintenance, as far as it is served: Status, Alarm and MoveLeader.
 
 Status is this member's own view and is answered without a quorum. An alarm request goes through
 the log even to list alarms; that is what makes `etcdctl endpoint health` fail without a quorum.
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from node.api.call import Call
-from node.api.errors import NO_LEADER
+from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER
 from node.api.member import Member
 from node.machine.envelope import RequestKind
+from node.machine.errors import Refusal, Timeout
 from node.proto import rpc
 from node.status import MemberStatus
 
 
 class Maintenance:
-    """Status, Alarm."""
+    """Status, Alarm, MoveLeader."""
 
     def __init__(self, member: Member) -> None:
         """Serve `member`."""
@@ -49,6 +50,20 @@ class Maintenance:
         """List, raise or lower alarms."""
         rpc.AlarmRequest.FromString(message)
         self._member.propose(RequestKind.ALARM, message, call.done)
+
+    def move_leader(self, call: Call, message: bytes) -> None:
+        """Hand leadership to another member; only the leader can, and it answers when it has."""
+        request = rpc.MoveLeaderRequest.FromString(message)
+
+        def done(refusal: Refusal | None) -> None:
+            if refusal is None:
+                call.reply(b"")  # etcd sends no header here
+            elif isinstance(refusal, Timeout):
+                call.fail(LEADER_TRANSFER_TIMEOUT)
+            else:
+                call.refuse(refusal)
+
+        self._member.transfer_leader(request.targetID, done)
 
 
 def _errors(status: MemberStatus) -> Iterator[str]:
