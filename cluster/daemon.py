@@ -9,6 +9,7 @@ nodes, socket, zygote, directories, so that whoever sees the locks free finds no
 from __future__ import annotations
 
 import asyncio
+import importlib
 import signal
 import time
 from collections.abc import Mapping
@@ -101,8 +102,11 @@ class Daemon:
 
     async def _start(self, progress: ProgressPipe, launched_at: float) -> None:
         startup = Startup(self.supervisor, progress, self._paths.log, launched_at)
+        # The messages of the first write load while the zygote does, instead of after it.
+        loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "cluster.etcd"))
         try:
             await startup.run(self.status)
+            await loading
         except ClusterError as error:
             progress.fail(error)
             self.events.append("cluster.start_failed", reason=error.message)
@@ -229,7 +233,6 @@ class Daemon:
 
     async def _probe(self, endpoint: str) -> float:
         """Commit a write through a member, however long it takes; milliseconds."""
-        # Imported here: its messages take as long to load as the zygote takes to be warm.
         from cluster.etcd import commit_write
 
         began = time.monotonic()

@@ -39,6 +39,9 @@ class Exit(TypedDict):
     signal: str | None
     expected: bool
     reason: str
+    """stopped, killed, or the class of an unexpected end (cluster.policy)."""
+    detail: str
+    """The node's own last words; "" if it had none."""
 
 
 class RoundTrip(TypedDict):

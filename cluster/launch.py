@@ -73,7 +73,7 @@ def launch(
         WaitTimeout: not ready in time.
     """
     paths = paths_of(config)
-    running = _already_up(config, paths)
+    running = _already_up(config, paths, timeout_s)
     if running is not None:
         yield running
         return
@@ -159,10 +159,11 @@ def holder(path: Path) -> int | None:
     return None
 
 
-def _already_up(config: ClusterConfig, paths: ClusterPaths) -> Progress | None:
+def _already_up(config: ClusterConfig, paths: ClusterPaths, timeout_s: float) -> Progress | None:
+    """Find the cluster running; one that is not ready is helped up, since that was asked for."""
     began = time.monotonic()
     try:
-        status = request_json(paths.socket, "GET", "/v1/status", timeout_s=UNDO_TIMEOUT_S)
+        status = _status(paths.socket)
     except NotRunning:
         return None
     if config.directory and status["directory"] != str(paths.data):
@@ -170,6 +171,16 @@ def _already_up(config: ClusterConfig, paths: ClusterPaths) -> Progress | None:
             f"cluster {config.name!r} runs already, on {status['directory']}",
             hint="choose another name (-c)",
         )
+    if config.nodes != len(status["nodes"]):
+        raise Conflict(
+            f"cluster {config.name!r} runs with {len(status['nodes'])} nodes, not {config.nodes}",
+            hint="take the same number, or another name (-c)",
+        )
+    if status["state"] != "READY":
+        _call(paths.socket, "start", {"nodes": ["down"]}, timeout_s)
+        wait = {"condition": "ready", "timeout_ms": int(timeout_s * 1e3)}
+        _call(paths.socket, "wait", wait, timeout_s)
+        status = _status(paths.socket)
     ms = (time.monotonic() - began) * 1e3
     return cast(Progress, {"phase": "already-up", "ms": ms, "status": status})
 
@@ -215,11 +226,19 @@ def _lines(reader: int, deadline: float) -> Iterator[dict[str, Any]]:
 
 def _undo(socket: Path) -> None:
     """Best effort: the daemon may be gone, or on its way."""
-    body = json.dumps({"id": 1, "method": "down", "params": {}}).encode()
-    try:
-        request_json(socket, "POST", "/v1/rpc", body, timeout_s=UNDO_TIMEOUT_S)
-    except ClusterError:
-        return
+    with suppress(ClusterError):
+        _call(socket, "down", {}, UNDO_TIMEOUT_S)
+
+
+def _status(socket: Path) -> dict[str, Any]:
+    return request_json(socket, "GET", "/v1/status", timeout_s=UNDO_TIMEOUT_S)
+
+
+def _call(socket: Path, method: str, params: dict[str, Any], timeout_s: float) -> None:
+    deadline_ms = int(timeout_s * 1e3)
+    call = {"id": 1, "method": method, "params": params, "deadline_ms": deadline_ms}
+    content = json.dumps(call).encode()
+    request_json(socket, "POST", "/v1/rpc", content, timeout_s=timeout_s + UNDO_TIMEOUT_S)
 
 
 def _tail(path: Path) -> list[str]:

@@ -28,6 +28,8 @@ class ExitClass(Enum):
     STORAGE = "storage-write"
     QUARANTINE = "quarantine"
     INVARIANT = "invariant"
+    HELD = "directory-held"
+    """Another process has its data directory, and did not leave it in time."""
     KILLED = "killed"
     CRASH = "crash"
     UNKNOWN = "unknown"
@@ -43,6 +45,7 @@ _CODES = {
     70: ExitClass.STORAGE,
     71: ExitClass.QUARANTINE,
     72: ExitClass.INVARIANT,
+    75: ExitClass.HELD,
     UNKNOWN_STATUS: ExitClass.UNKNOWN,
 }
 _HOPELESS = frozenset(

@@ -153,4 +153,4 @@ def _reason(node: Node) -> str:
     if node.exit is None:
         return "could not be forked"
     how = node.exit["signal"] or f"exit {node.exit['code']}"
-    return f"{node.exit['reason']}, {how}"
+    return ": ".join(filter(None, (f"{node.exit['reason']}, {how}", node.exit["detail"])))

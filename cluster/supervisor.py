@@ -127,7 +127,7 @@ class Supervisor:
         node.void_timers()
         node.move(Trigger.START)
         node.started_ms = self.events.now_ms()
-        node.serving_ms, node.ordered, node.exit = None, "", None
+        node.serving_ms, node.ordered, node.last_words, node.exit = None, "", "", None
         node.restarts += node.starts > 0
         node.starts += 1
         self.events.append("node.starting", node.name)
@@ -223,6 +223,11 @@ class Supervisor:
                 case "raft.stepdown":
                     self.events.append(kind, node.name, **report)
                     self._lose_leader(node, f"{node.name} stepped down")
+                case "stopping":
+                    continue  # it was ordered, and told when it was
+                case "refused" | "quarantined" | "invariant":
+                    node.last_words = str(report.get("reason", ""))
+                    self.events.append(f"node.{kind}", node.name, **report)
                 case _:
                     self.events.append(kind, node.name, **report)
 
@@ -271,7 +276,7 @@ class Supervisor:
         uptime_ms = self.events.now_ms() - node.started_ms
         node.failures = 0 if stopping or uptime_ms > STEADY_MS else node.failures + 1
         node.child, node.ordered = None, ""
-        node.exit = exit_document(status, ordered)
+        node.exit = exit_document(status, ordered, node.last_words)
         node.move(Trigger.DEATH)
         self.events.append("node.exited", node.name, **node.exit, uptime_ms=round(uptime_ms, 3))
         self._lose_leader(node, f"{node.name} {node.exit['reason']}")

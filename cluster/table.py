@@ -34,6 +34,8 @@ class Node:
     """Deaths in a row, for the back-off."""
     ordered: str = ""
     """Why the next death is expected ("killed", "stopped"); "" = it would be a surprise."""
+    last_words: str = ""
+    """What the process said before it ended by its own decision."""
     exit: Exit | None = None
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
     """Pending resumes and restarts; a start, stop or kill makes them void."""
@@ -62,7 +64,7 @@ class Node:
         self.timers.clear()
 
 
-def exit_document(status: int, ordered: str) -> Exit:
+def exit_document(status: int, ordered: str, detail: str) -> Exit:
     """How a process ended, as documents and events show it."""
     kind = classify(status)
     return {
@@ -70,6 +72,7 @@ def exit_document(status: int, ordered: str) -> Exit:
         "signal": signal_name(-status) if status < 0 else None,
         "expected": bool(ordered),
         "reason": ordered or kind.value,
+        "detail": detail,
     }
 
 

@@ -290,7 +290,8 @@ class Verbs:
             lambda: node.state is not State.STARTING, START_PATIENCE_MS, f"{node.name} serves"
         )
         if node.state in DOWN:
-            reason = node.exit["reason"] if node.exit else "unknown"
+            ended = node.exit
+            reason = (ended["detail"] or ended["reason"]) if ended else "could not be forked"
             raise ClusterError(f"ended before it served: {reason}")
 
     async def _until(self, text: str, timeout_ms: int, for_ms: int = 0) -> None:
