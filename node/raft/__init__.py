@@ -26,9 +26,11 @@ from node.raft.ready import (
     SoftState,
     Status,
 )
-from node.raft.storage import MemoryStorage, Storage
+from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM, MemoryStorage, Storage
 
 __all__ = [
+    "FOUNDING_INDEX",
+    "FOUNDING_TERM",
     "ConfChange",
     "ConfChangeKind",
     "ConfState",

@@ -41,6 +41,7 @@ from node.raft.message import (
     ConfChange,
     ConfState,
     EntryKind,
+    HardState,
     Message,
 )
 from node.raft.progress import Progress
@@ -84,6 +85,16 @@ class Core:
         self._handed_soft = self._raft.soft_state
         self._in_flight: deque[Handoff] = deque()
         self._invariants = Invariants(self._raft)
+
+    @property
+    def term(self) -> int:
+        """The current term, also before the next `ready` shows it."""
+        return self._raft.term
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member leads right now, also before the next `ready` shows it."""
+        return self._raft.role is Role.LEADER
 
     # Inputs
 
@@ -248,7 +259,7 @@ class Core:
             self._handed_soft = ready.soft_state = soft
         must_sync = bool(ready.entries or ready.snapshot is not None)
         if hard != self._handed_hard:
-            must_sync |= (hard.term, hard.vote) != (self._handed_hard.term, self._handed_hard.vote)
+            must_sync |= self._must_sync(hard)
             self._handed_hard = ready.hard_state = hard
         if must_sync or (ready.messages_after_append and self._in_flight):
             self._issue_token(ready)
@@ -256,6 +267,15 @@ class Core:
             # All that they promise is on disk already.
             ready.messages += ready.messages_after_append
             ready.messages_after_append = []
+
+    def _must_sync(self, hard: HardState) -> bool:
+        """Term and vote must, and so must a commit that makes a change of the configuration
+        effective: who has removed the last other voter must not need its vote after a restart.
+        Any other commit may be forgotten and learnt again."""
+        old = self._handed_hard
+        return (hard.term, hard.vote) != (old.term, old.vote) or any(
+            old.commit < index <= hard.commit for index in self._raft.log.conf_indexes
+        )
 
     def _issue_token(self, ready: Ready) -> None:
         raft, tail = self._raft, self._raft.log.tail

@@ -24,7 +24,7 @@ def handle_append(raft: Raft, message: Append) -> None:
     log = raft.log
     if message.prev_index < log.commit:
         # Old: all of it up to the commit is there. Never truncate for it.
-        raft.send(AppendReply(raft.id, message.sender, raft.term, log.commit))
+        _accept(raft, message.sender, log.commit)
         return
     if not contiguous(message):
         raft.note(NoteKind.MESSAGE_IGNORED, "append with a hole", message.sender)
@@ -34,7 +34,7 @@ def handle_append(raft: Raft, message: Append) -> None:
         _refuse_append(raft, message)
         return
     log.commit_to(min(message.commit, last))
-    raft.send(AppendReply(raft.id, message.sender, raft.term, last))
+    _accept(raft, message.sender, last)
 
 
 def contiguous(message: Append) -> bool:
@@ -67,8 +67,7 @@ def handle_snapshot(raft: Raft, message: InstallSnapshot) -> None:
         raft.note(NoteKind.SNAPSHOT, f"installing {meta.index}", message.sender)
     else:
         raft.note(NoteKind.SNAPSHOT, f"ignoring {meta.index}: {reason}", message.sender)
-    index = raft.log.last_index if reason is None else raft.log.commit
-    raft.send(AppendReply(raft.id, message.sender, raft.term, index))
+    _accept(raft, message.sender, raft.log.last_index if reason is None else raft.log.commit)
 
 
 def _describe_useless(raft: Raft, meta: SnapshotMeta) -> str | None:
@@ -80,6 +79,10 @@ def _describe_useless(raft: Raft, meta: SnapshotMeta) -> str | None:
         raft.log.commit_to(meta.index)
         return "the log has it all; commit moved"
     return None
+
+
+def _accept(raft: Raft, leader: int, index: int) -> None:
+    raft.send(AppendReply(raft.id, leader, raft.term, index))
 
 
 def _refuse_append(raft: Raft, message: Append) -> None:

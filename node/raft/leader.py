@@ -52,6 +52,7 @@ def _close_period(raft: Raft) -> None:
         raft.become_follower(raft.term, leader=0)
         return
     transfer.abandon(raft, "timed out")
+    replication.maybe_commit(raft)
 
 
 def _watch_disk(raft: Raft) -> None:

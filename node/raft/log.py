@@ -21,13 +21,22 @@ from node.raft.storage import Storage, limit_bytes
 from node.raft.unstable import Unstable
 
 SCAN_BYTES = 1 << 20
-"""Page size when the log is searched."""
+"""Page size when the log is searched at start."""
 
 
 class RaftLog:
     """See the module's docstring for the marks; all of them only grow."""
 
-    __slots__ = ("_handoffs", "_storage", "applied", "applying", "applying_bytes", "commit", "tail")
+    __slots__ = (
+        "_handoffs",
+        "_storage",
+        "applied",
+        "applying",
+        "applying_bytes",
+        "commit",
+        "conf_indexes",
+        "tail",
+    )
 
     def __init__(self, storage: Storage, commit: int, applied: int) -> None:
         first, last = storage.first_index(), storage.last_index()
@@ -40,6 +49,9 @@ class RaftLog:
         self.applying = self.applied = applied
         self.applying_bytes = 0
         self._handoffs: deque[tuple[int, int]] = deque()
+        self.conf_indexes: list[int] = []
+        """Where changes of the configuration stand that are not applied yet, in order."""
+        self._find_conf_changes()
 
     # What there is
 
@@ -55,8 +67,9 @@ class RaftLog:
 
     @property
     def stable_index(self) -> int:
-        """Last entry whose write has completed."""
-        return self.tail.offset - 1
+        """Last entry that is on disk as this log has it. While a snapshot is being installed the
+        old log is void, so only what was handed out for applying still counts."""
+        return self.tail.offset - 1 if self.tail.snapshot is None else self.applying
 
     def last_term(self) -> int:
         return self.term(self.last_index)
@@ -134,7 +147,7 @@ class RaftLog:
     def append(self, entries: list[Entry]) -> None:
         """Put own entries at the end."""
         check(entries[0].index == self.last_index + 1, "an own append must continue the log")
-        self.tail.append(entries)
+        self._extend(entries)
 
     def maybe_append(self, prev_index: int, prev_term: int, entries: list[Entry]) -> int | None:
         """Take a leader's entries after (prev_index, prev_term); the last index that then matches
@@ -149,13 +162,14 @@ class RaftLog:
         if fresh < len(entries):
             first = entries[fresh].index
             check(first > self.commit, f"entry {first} conflicts with committed {self.commit}")
-            self.tail.append(entries[fresh:] if fresh else entries)
+            self._extend(entries[fresh:] if fresh else entries)
         return prev_index + len(entries)
 
     def restore(self, snapshot: SnapshotMeta) -> None:
         """Replace the whole log by `snapshot`; it becomes the applied state once written."""
         check(snapshot.index > self.commit, "a snapshot must not go back behind the commit")
         self.commit = snapshot.index
+        self.conf_indexes = []
         self.tail.restore(snapshot)
 
     def commit_to(self, index: int) -> bool:
@@ -202,13 +216,7 @@ class RaftLog:
 
     def has_unapplied_conf_change(self) -> bool:
         """Whether a committed change of the configuration still waits to be applied."""
-        lo = self.applied + 1
-        while lo <= self.commit:
-            page = self.entries(lo, self.commit + 1, SCAN_BYTES)
-            if any(entry.kind != EntryKind.NORMAL for entry in page):
-                return True
-            lo += len(page)
-        return False
+        return bool(self.conf_indexes) and self.conf_indexes[0] <= self.commit
 
     # Sending
 
@@ -219,8 +227,24 @@ class RaftLog:
     def _advance_applied(self, index: int) -> None:
         self.applied = max(self.applied, index)
         self.applying = max(self.applying, self.applied)
+        while self.conf_indexes and self.conf_indexes[0] <= self.applied:
+            self.conf_indexes.pop(0)
         while self._handoffs and self._handoffs[0][0] <= self.applied:
             self.applying_bytes -= self._handoffs.popleft()[1]
+
+    def _extend(self, entries: list[Entry]) -> None:
+        first = entries[0].index
+        while self.conf_indexes and self.conf_indexes[-1] >= first:
+            self.conf_indexes.pop()
+        self.conf_indexes += [entry.index for entry in entries if entry.kind != EntryKind.NORMAL]
+        self.tail.append(entries)
+
+    def _find_conf_changes(self) -> None:
+        lo, last = self.applied + 1, self.last_index
+        while lo <= last:
+            page = self.entries(lo, last + 1, SCAN_BYTES)
+            self.conf_indexes += [entry.index for entry in page if entry.kind != EntryKind.NORMAL]
+            lo += len(page)
 
     def _first_conflict(self, entries: list[Entry]) -> int:
         """Position in `entries` of the first one that is not in the log."""

@@ -44,10 +44,10 @@ def handle_forwarded(raft: Raft, message: Propose) -> None:
 
 
 def _take(raft: Raft, kind: EntryKind, data: Sequence[bytes]) -> Proposed:
-    if kind is EntryKind.CONF_CHANGE:
-        return _take_conf_change(raft, data)
     if raft.transferee:
         return _drop(raft, "leadership is being transferred")
+    if kind is EntryKind.CONF_CHANGE:
+        return _take_conf_change(raft, data)
     if not _fits(raft, data):
         return _drop(raft, "too many uncommitted bytes")
     if data:
@@ -63,8 +63,6 @@ def _fits(raft: Raft, data: Sequence[bytes]) -> bool:
 
 
 def _take_conf_change(raft: Raft, data: Sequence[bytes]) -> Proposed:
-    if raft.transferee:
-        return _drop(raft, "leadership is being transferred")
     if not raft.committed_in_term() or raft.log.applied < raft.pending_conf_index:
         # One at a time, and none before the own term commits: two overlapping changes of
         # different leaders could share no member in their majorities (Ongaro, 2015).
@@ -75,6 +73,7 @@ def _take_conf_change(raft: Raft, data: Sequence[bytes]) -> Proposed:
         return Proposed.REFUSED
     raft.append_own(EntryKind.CONF_CHANGE, data)
     raft.pending_conf_index = raft.log.last_index
+    raft.find_exit()
     return Proposed.ACCEPTED
 
 

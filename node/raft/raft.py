@@ -15,12 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from node.errors import check
 from node.raft.config import RaftConfig
 from node.raft.log import RaftLog
 from node.raft.message import (
     NO_MEMBER,
     AppendReply,
+    ConfChange,
+    ConfChangeKind,
     Entry,
     EntryKind,
     HardState,
@@ -58,6 +62,7 @@ class Raft:
         "config",
         "election_elapsed",
         "election_timeout",
+        "exit_index",
         "first_of_term",
         "heartbeat_elapsed",
         "id",
@@ -105,6 +110,8 @@ class Raft:
         self.pending_conf_index = 0
         """No change of the configuration is proposed before this index is applied."""
         self.transferee = NO_MEMBER
+        self.exit_index = 0
+        """Where the entry stands that takes the leader itself out of the voters; 0 if none does."""
         self.uncommitted_bytes = 0
         self.stalled_ticks = 0
         """Ticks for which an own write has been under way without any completing."""
@@ -194,12 +201,23 @@ class Raft:
         self.role = Role.LEADER
         self.leader = self.id
         own = self.roster.progress[self.id]
-        own.match, own.next = self.log.stable_index, self.log.last_index + 1
+        own.match = self.log.stable_index
+        own.become_replicate()
         self.first_of_term = self.log.last_index + 1
         # A change may hide among the entries that are not committed yet, so wait for all of them.
         self.pending_conf_index = self.log.last_index
+        self.find_exit()
         self.append_own(EntryKind.NORMAL, [b""])
         self.note(NoteKind.ROLE_CHANGED, f"leader at term {self.term}")
+
+    def find_exit(self) -> None:
+        """Look for the leader's own removal among the changes that are not committed."""
+        for index in self.log.conf_indexes:
+            if index > self.log.commit:
+                [entry] = self.log.entries(index, index + 1, 1)
+                change = msgspec.msgpack.decode(entry.data, type=ConfChange)
+                if change.member == self.id and change.kind != ConfChangeKind.ADD_VOTER:
+                    self.exit_index = index
 
     def grant(self, member: int) -> None:
         """Give the vote of this term."""
@@ -215,7 +233,7 @@ class Raft:
         self.election_elapsed = self.heartbeat_elapsed = 0
         self.roster.reset(self.log.last_index + 1)
         self.reads = ReadRounds(self.config.pending_reads_max)
-        self.first_of_term = self.pending_conf_index = 0
+        self.first_of_term = self.pending_conf_index = self.exit_index = 0
         self.uncommitted_bytes = self.stalled_ticks = 0
         self.replicate_due = False
         self._draw_timeout()

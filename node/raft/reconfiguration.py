@@ -10,7 +10,7 @@ from node.raft.ready import NoteKind, Role
 
 
 def apply(raft: Raft, change: ConfChange) -> ConfState:
-    """Make `change` effective; its entry is committed. Source: Raft thesis §4.1, §4.2.2."""
+    """Make `change` effective; its entry is committed. Source: Raft thesis §4.1."""
     conf = changed(raft.roster.conf, change)
     raft.roster.switch(conf, raft.log.last_index + 1)
     raft.note(NoteKind.CONF_CHANGED, f"voters {conf.voters} learners {conf.learners}")
@@ -21,6 +21,7 @@ def apply(raft: Raft, change: ConfChange) -> ConfState:
 
 def _go_on_leading(raft: Raft) -> None:
     if not raft.roster.is_voter(raft.id):
+        # Not reached by a change of our own making: a successor commits those.
         raft.become_follower(raft.term, leader=0)
         return
     if not raft.roster.is_voter(raft.transferee):

@@ -7,7 +7,9 @@ append per peer, which also carries the newest commit. Source: Raft paper §5.3,
 
 from __future__ import annotations
 
+from node.raft import transfer
 from node.raft.errors import LogError
+from node.raft.membership import members_of
 from node.raft.message import (
     Append,
     AppendReply,
@@ -77,8 +79,16 @@ def handle_heartbeat_reply(raft: Raft, progress: Progress) -> None:
 
 def maybe_commit(raft: Raft) -> bool:
     """Move the commit to what a quorum holds, if that is of the own term: entries of earlier terms
-    commit with it, never by counting. Source: Raft paper §5.4.2, figure 8."""
+    commit with it, never by counting. Source: Raft paper §5.4.2, figure 8.
+
+    The entry that takes the leader itself out of the voters is left to a successor to commit. The
+    others take it into effect only when they learn that it is committed; a leader that left first
+    could keep them from ever electing anybody, since until then they need the vote of the one who
+    left, and its log may be longer than theirs (etcd #12359)."""
     index = raft.roster.committed()
+    if 0 < raft.exit_index <= index:
+        index = raft.exit_index - 1
+        transfer.hand_over(raft)
     if index <= raft.log.commit or not raft.log.matches(index, raft.term):
         return False
     raft.replicate_due = True
@@ -163,8 +173,9 @@ def _send_snapshot(raft: Raft, member: int, progress: Progress) -> None:
     if not progress.recent_active:
         return
     meta = raft.log.snapshot()
-    if meta.index < progress.next:
-        raft.note(NoteKind.SNAPSHOT, f"none to send beyond {progress.next - 1}", member)
+    if meta.index < progress.next or member not in members_of(meta.conf):
+        # One from before the member was added would be refused, over and over.
+        raft.note(NoteKind.SNAPSHOT, f"{meta.index} is too old to send", member)
         return
     progress.become_snapshot(meta.index)
     raft.note(NoteKind.SNAPSHOT, f"sending {meta.index}", member)

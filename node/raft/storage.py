@@ -3,6 +3,12 @@
 The core never writes through it: what must be written leaves in a `Ready`. It reads only below the
 first entry whose write is not yet acknowledged (see `node.raft.unstable`), so an implementation may
 or may not already show entries that wait in the writer's queue.
+
+The configuration is not made of log entries alone: somebody has to be in it at first. Founding
+members therefore start from `FOUNDING_INDEX`, as if they had installed a snapshot there that holds
+the first configuration and no data; a member that joins later starts with nothing. Its log cannot
+connect to the others' without a snapshot, and so it learns the configuration before it applies a
+change to it.
 """
 
 from __future__ import annotations
@@ -12,6 +18,9 @@ from typing import Protocol
 from node.errors import check
 from node.raft.errors import Compacted, Unavailable
 from node.raft.message import ConfState, Entry, HardState, SnapshotMeta, entry_bytes
+
+FOUNDING_INDEX = 1
+FOUNDING_TERM = 1
 
 
 class Storage(Protocol):
@@ -39,7 +48,11 @@ class Storage(Protocol):
         """
 
     def snapshot(self) -> SnapshotMeta:
-        """The newest snapshot that a lagging follower can be sent; index 0: none for now."""
+        """The newest snapshot that a lagging follower can be sent; index 0: none for now.
+
+        At least as new as the compacted boundary; best as new as what is durably applied, since a
+        member that was added later than the snapshot cannot use it.
+        """
 
 
 def limit_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
@@ -55,10 +68,16 @@ def limit_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
 class MemoryStorage:
     """A `Storage` whose disk is a list; writes take effect at once and cannot fail."""
 
-    def __init__(self, conf: ConfState | None = None) -> None:
+    def __init__(self, founders: ConfState | None = None) -> None:
+        """The disk of a founding member, or of one that joins later: without `founders`."""
         self._hard_state = HardState()
-        self._conf = conf if conf is not None else ConfState()
+        self._conf = ConfState()
         self._boundary = SnapshotMeta()
+        self._snapshot = SnapshotMeta()
+        if founders is not None:
+            self._conf = founders
+            self._boundary = SnapshotMeta(FOUNDING_INDEX, FOUNDING_TERM, founders)
+            self._hard_state = HardState(FOUNDING_TERM, commit=FOUNDING_INDEX)
         self._entries: list[Entry] = []
 
     def initial_state(self) -> tuple[HardState, ConfState]:
@@ -82,7 +101,7 @@ class MemoryStorage:
         return limit_bytes(self._entries[start : start + hi - lo], bytes_max)
 
     def snapshot(self) -> SnapshotMeta:
-        return self._boundary
+        return max(self._boundary, self._snapshot, key=lambda meta: meta.index)
 
     def write(
         self,
@@ -105,6 +124,10 @@ class MemoryStorage:
     def store_conf(self, conf: ConfState) -> None:
         """Remember the configuration that goes with what has been applied."""
         self._conf = conf
+
+    def take_snapshot(self, index: int, conf: ConfState) -> None:
+        """Make a snapshot at `index`, which the owner has applied; `conf` is the one at `index`."""
+        self._snapshot = SnapshotMeta(index, self.term(index), conf)
 
     def compact(self, index: int, conf: ConfState) -> None:
         """Drop entries up to `index`, which the owner has applied; `conf` is the one at `index`."""

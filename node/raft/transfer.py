@@ -24,16 +24,22 @@ def request(raft: Raft, transferee: int) -> None:
 
 
 def begin(raft: Raft, transferee: int) -> None:
-    """Start handing over; a newer wish replaces an older one."""
-    if transferee in (raft.id, raft.transferee) or not _eligible(raft, transferee):
+    """Start handing over; a newer wish replaces an older one. Appends bring the target up to date
+    as they do anyway."""
+    if transferee in (raft.id, raft.transferee) or not raft.roster.is_voter(transferee):
         raft.note(NoteKind.TRANSFER, "declined", transferee)
         return
     raft.transferee = transferee
     raft.election_elapsed = 0
     raft.note(NoteKind.TRANSFER, "begins", transferee)
-    progress = raft.roster.progress[transferee]
-    progress.owed = raft.replicate_due = True
-    maybe_finish(raft, transferee, progress)
+    maybe_finish(raft, transferee, raft.roster.progress[transferee])
+
+
+def hand_over(raft: Raft) -> None:
+    """This leader is to leave: let the best successor take over."""
+    target = best_target(raft)
+    if target and not raft.transferee:
+        begin(raft, target)
 
 
 def maybe_finish(raft: Raft, member: int, progress: Progress) -> None:
@@ -57,7 +63,3 @@ def best_target(raft: Raft) -> int:
         if member != raft.id and raft.roster.is_voter(member) and progress.active
     ]
     return min(candidates)[1] if candidates else NO_MEMBER
-
-
-def _eligible(raft: Raft, transferee: int) -> bool:
-    return raft.roster.is_voter(transferee)
