@@ -18,13 +18,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from node.client import ClientError, EtcdClient
+from tools.bench.errors import EtcdUnavailable
 
 _START_SECONDS_MAX: Final = 60.0
 _POLL_SECONDS: Final = 0.005
-
-
-class EtcdUnavailable(Exception):
-    """There is no etcd binary, or it did not come up."""
 
 
 def etcd_binary() -> str:

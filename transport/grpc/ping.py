@@ -19,19 +19,22 @@ _STRIKES_MAX: Final = 2
 class PingPolice:
     """Strikes of one connection."""
 
-    __slots__ = ("_last", "_strikes", "answered")
+    __slots__ = ("_last", "_strikes")
 
     def __init__(self) -> None:
         self._last: float | None = None
         self._strikes = 0
-        self.answered = True
-        """Set whenever the server sent headers or data."""
 
-    def allows(self, now: float, open_calls: int) -> bool:
-        """Judge one ping; False = the connection has to end with "too_many_pings"."""
+    def allows(self, now: float, open_calls: int, *, provoked: bool) -> bool:
+        """Judge one ping; False = the connection has to end with "too_many_pings".
+
+        Args:
+            now: monotonic seconds.
+            open_calls: calls that are not over.
+            provoked: the server sent headers or data since the last ping.
+        """
         last, self._last = self._last, now
-        if self.answered:
-            self.answered = False
+        if provoked:
             self._strikes = 0
             return True
         needed = _SECONDS_MIN if open_calls else _SECONDS_MIN_WITHOUT_CALL

@@ -138,7 +138,6 @@ class GrpcServer:
         self._connection.send_exchange(
             call_id, RESPONSE_HEADERS, PREFIX.pack(0, len(message)) + message, OK_TRAILERS
         )
-        self._pings.answered = True
 
     def send(self, call_id: int, message: bytes) -> None:
         """Send one message of a streamed answer."""
@@ -149,7 +148,6 @@ class GrpcServer:
             call.answering = True
             self._connection.send_headers(call_id, RESPONSE_HEADERS)
         self._connection.send_data(call_id, encode_message(message))
-        self._pings.answered = True
 
     def finish(self, call_id: int, status: int = Status.OK, text: str = "") -> None:
         """End the call, after the messages sent before."""
@@ -160,7 +158,6 @@ class GrpcServer:
             self._connection.send_trailers(call_id, trailers)
         else:
             self._connection.send_headers(call_id, RESPONSE_HEADERS + trailers, end_stream=True)
-        self._pings.answered = True
 
     def goaway(self, reason: str = "") -> None:
         """Take no more calls; those open may end. Close the socket once `open_calls` is 0."""
@@ -199,8 +196,8 @@ class GrpcServer:
                 self._events.append(CallCancelled(stream_id))
             case StreamDrained(stream_id):
                 self._events.append(Drained(stream_id))
-            case PingReceived():
-                self._police_ping(now)
+            case PingReceived(_, provoked):
+                self._police_ping(now, provoked)
             case ConnectionTerminated(_, reason):
                 self._calls.clear()
                 self._events.append(ConnectionClosed(reason))
@@ -289,8 +286,8 @@ class GrpcServer:
         if call is not None:
             self._partial_bytes -= call.reader.held
 
-    def _police_ping(self, now: float) -> None:
-        if not self._pings.allows(now, self.open_calls):
+    def _police_ping(self, now: float, provoked: bool) -> None:
+        if not self._pings.allows(now, self.open_calls, provoked=provoked):
             self._connection.terminate(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
             self._calls.clear()
             self._events.append(ConnectionClosed("too_many_pings"))

@@ -65,6 +65,8 @@ class PingReceived(msgspec.Struct, frozen=True, gc=False):
     """The peer's PING; it is answered already."""
 
     payload: bytes
+    provoked: bool
+    """We sent headers or data since the last PING: gRPC peers measure bandwidth that way."""
 
 
 class GoAwayReceived(msgspec.Struct, frozen=True, gc=False):

@@ -28,16 +28,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     send_buffer_bytes_max: int = 256 << 20
     """Bytes waiting for the peer's flow control. One answer may exceed it, a second one ends the
     connection: that peer asks and does not read."""
-    resets_burst: int = 1_000
-    resets_per_second: float = 200.0
-    """Streams that the peer opens and resets before they are answered (CVE-2023-44487)."""
+    resets_burst: int = 10_000
+    resets_per_second: float = 1_000.0
+    """Streams that the peer opens and resets before they are answered (CVE-2023-44487). All
+    streams of one connection may run into their deadline at once, hence the burst."""
     settings_burst: int = 100
     settings_per_second: float = 10.0
     pings_burst: int = 1_000
     pings_per_second: float = 100.0
-    idle_frames_burst: int = 5_000
-    idle_frames_per_second: float = 1_000.0
-    """Frames that change nothing: empty DATA, PRIORITY, unknown kinds, frames on closed streams."""
+    """PINGs without headers or data of ours in between; the others are free, because both sides
+    of grpc-go send one after nearly every message that they get."""
+    idle_frames_burst: int = 20_000
+    idle_frames_per_second: float = 20_000.0
+    """Frames that change nothing: empty DATA, PRIORITY, unknown kinds, frames on closed streams.
+    A client may well send a WINDOW_UPDATE for each answer that was already its stream's end."""
 
 
 class Allowance:

@@ -313,16 +313,19 @@ class Receiver:
         self._spend(self._settings, "too many SETTINGS")
         values = frame.decode_settings(payload)
         self._settings_seen = True
-        self._drained(self._sender.apply_settings(values, self._streams.open))
+        # The acknowledgement leaves first: grpcio holds DATA in front of it against the old window.
         self._sender.control(frame.encode(SETTINGS, ACK, 0))
+        self._drained(self._sender.apply_settings(values, self._streams.open))
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._require_connection(stream_id)
         frame.require_size(len(payload) == 8, "PING")
         if not flags & ACK:
-            self._spend(self._pings, "too many PING")
+            provoked, self._sender.spoke = self._sender.spoke, False
+            if not provoked:
+                self._spend(self._pings, "too many PING")
             self._sender.control(frame.encode(PING, ACK, 0, payload))
-            self._events.append(PingReceived(payload))
+            self._events.append(PingReceived(payload, provoked))
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._require_connection(stream_id)

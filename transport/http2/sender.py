@@ -43,6 +43,8 @@ class Sender:
         """How many streams the peer lets us open; None = it did not say."""
         self.waiting_bytes = 0
         """Bytes in all outboxes."""
+        self.spoke = False
+        """Headers or data were sent; whoever judges the peer's PINGs resets it."""
         self._encoder = HeaderEncoder()
         self._out: list[bytes | memoryview] = []
         self._ready: dict[int, Stream] = {}
@@ -62,6 +64,7 @@ class Sender:
     def headers(self, stream: Stream, headers: Headers, end_stream: bool) -> None:
         """Append a header block; never for trailers while bytes wait (see `trailers`)."""
         flags = END_STREAM if end_stream else 0
+        self.spoke = True
         block = self._encoder.encode(headers)
         self._out.append(frame.encode_block(stream.id, block, flags, self.frame_bytes_max))
         stream.local_closed = end_stream
@@ -71,6 +74,7 @@ class Sender:
         size = len(data)
         stream.local_closed = end_stream
         if stream.outbox is None and self._fits(stream, size):
+            self.spoke = True
             self.window -= size
             stream.send_window -= size
             flags = END_STREAM if end_stream else 0
@@ -105,6 +109,7 @@ class Sender:
         tail = self._encoder.encode(trailers)
         stream_id = stream.id
         pack = HEADER.pack
+        self.spoke = True
         self.window -= size
         stream.local_closed = True
         self._out += (
@@ -197,8 +202,8 @@ class Sender:
             if outbox is not None and outbox.size and self.window <= 0:
                 break
             del ready[stream_id]
-            if outbox is None:
-                continue
+            if outbox is None or (outbox.size and stream.send_window <= 0):
+                continue  # reset, or its window shrank since it queued
             self._send_turn(stream, outbox)
             if outbox.size == 0:
                 self._close_outbox(stream, outbox)
@@ -211,6 +216,7 @@ class Sender:
         room = min(self.window, stream.send_window, self.frame_bytes_max)
         chunk = outbox.take(room) if outbox.size else memoryview(b"")
         size = len(chunk)
+        self.spoke = True
         self.window -= size
         stream.send_window -= size
         self.waiting_bytes -= size

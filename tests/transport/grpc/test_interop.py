@@ -81,7 +81,7 @@ def test_metadata_and_deadline_arrive(channel: grpc.Channel) -> None:
     fields = dict(pair.split(b"=") for pair in answer.split(b";"))
     assert fields[b"hasleader"] == b"true"
     assert fields[b"token"] == b"a.1"
-    assert DEADLINE / 2 < float(fields[b"timeout"]) <= DEADLINE
+    assert DEADLINE / 2 < float(fields[b"timeout"]) <= DEADLINE * 1.1  # grpcio rounds up
 
 
 @pytest.mark.parametrize("text", ["etcdserver: key not found", "100% ünïcode\n☃", ""])

@@ -153,6 +153,39 @@ def test_streams_share_the_connection_window_in_turns() -> None:
     assert peer.server.open_streams == 0
 
 
+def test_wider_initial_window_is_used_behind_its_acknowledgement() -> None:
+    peer = Peer()
+    peer.feed(frame.encode(SETTINGS, 0, 0, b"\x00\x04\x00\x00\x00\x05"))
+    peer.feed(peer.head(1, end=True))
+    peer.server.send_data(1, b"0123456789")
+    peer.sent()
+
+    peer.feed(frame.encode(SETTINGS, 0, 0, b"\x00\x04\x00\x00\x00\x0a"))
+
+    assert [(kind, payload) for kind, _, _, payload in peer.sent()] == [
+        (SETTINGS, b""),
+        (DATA, b"56789"),
+    ]
+
+
+def test_initial_window_that_shrinks_below_zero_stops_a_queued_stream() -> None:
+    peer = Peer()
+    wide, none = b"\x00\x04\x00\x02\x00\x00", b"\x00\x04\x00\x00\x00\x00"
+    peer.feed(frame.encode(SETTINGS, 0, 0, wide))
+    peer.feed(peer.head(1, end=True))
+    peer.server.send_data(1, bytes(200_000))
+    sent = sum(len(payload) for kind, _, _, payload in peer.sent() if kind == DATA)
+    assert sent == 65_535
+
+    peer.feed(frame.encode(SETTINGS, 0, 0, none))
+    peer.feed(frame.encode_word(frame.WINDOW_UPDATE, 0, 1 << 20))
+    stopped = [kind for kind, *_ in peer.sent()]
+    peer.feed(frame.encode_word(frame.WINDOW_UPDATE, 1, 65_535 + 7))
+
+    assert stopped == [SETTINGS]
+    assert [len(payload) for kind, _, _, payload in peer.sent() if kind == DATA] == [7]
+
+
 def test_server_that_answers_early_resets_without_error() -> None:
     pair = Pair()
     stream_id = pair.client.open_stream(REQUEST)
@@ -215,7 +248,7 @@ def test_ping_is_answered_with_its_payload() -> None:
 
     events = peer.feed(frame.encode(PING, 0, 0, b"12345678"))
 
-    assert events == [PingReceived(b"12345678")]
+    assert events == [PingReceived(b"12345678", False)]
     assert peer.sent() == [(PING, 1, 0, b"12345678")]
 
 

@@ -368,6 +368,18 @@ def test_same_frames_at_a_calm_rate_are_taken(name: str) -> None:
     assert not peer.server.closed
 
 
+def test_pings_between_answers_are_free() -> None:
+    peer = Peer(Limits(pings_burst=2))
+    peer.feed(peer.head(1))
+    peer.server.send_headers(1, ((b":status", b"200"),))
+
+    for _ in range(100):
+        peer.server.send_data(1, b"event")
+        peer.feed(encode(PING, 0, 0, bytes(8)))
+
+    assert not peer.server.closed
+
+
 def test_peer_that_asks_and_never_reads_is_ended() -> None:
     peer = Peer(Limits(send_buffer_bytes_max=1_000_000))
     peer.feed(b"".join(peer.request(1 + 2 * number) for number in range(4)))
