@@ -9,7 +9,6 @@ nodes, socket, zygote, directories, so that whoever sees the locks free finds no
 from __future__ import annotations
 
 import asyncio
-import importlib
 import signal
 import time
 from collections.abc import Mapping
@@ -23,7 +22,6 @@ from cluster import config as configuration
 from cluster.config import ClusterConfig, ClusterPaths, Identity
 from cluster.directory import Occupation
 from cluster.document import HISTORY_SCHEMA, HistoryDocument, StatusDocument
-from cluster.entry import enter
 from cluster.errors import ClusterError, WaitTimeout
 from cluster.event import EventLog, read_events
 from cluster.forker import Forker
@@ -32,6 +30,7 @@ from cluster.leadership import reigns
 from cluster.management import Management
 from cluster.pages import Pages
 from cluster.ports import Reservation, choose
+from cluster.program import NODE, Program
 from cluster.record import ServiceRecord
 from cluster.startup import ProgressPipe, Startup
 from cluster.state import LIVE
@@ -58,15 +57,17 @@ class Daemon:
         paths: ClusterPaths,
         reservation: Reservation,
         zygote: Zygote,
+        program: Program,
     ) -> None:
         self._config = config
+        self._program = program
         self._identity = identity
         self._paths = paths
         self._pages = Pages()
         self._shared = self._share(reservation.ports)
         self.events = EventLog(paths.events, time.time, time.monotonic)
         self._record = ServiceRecord(paths.started, self.events)
-        self._forker = Forker(zygote, enter, self._payload, self._tell)
+        self._forker = Forker(zygote, program.enter, self._payload, self._tell)
         nodes = [self._row(name, member) for name, member in identity.members]
         self.supervisor = Supervisor(config, nodes, self.events, self._forker.fork, self._probe)
         self._verbs = Verbs(self.supervisor, self, SystemRandom())
@@ -103,7 +104,7 @@ class Daemon:
     async def _start(self, progress: ProgressPipe, launched_at: float) -> None:
         startup = Startup(self.supervisor, progress, self._paths.log, launched_at)
         # The messages of the first write load while the zygote does, instead of after it.
-        loading = asyncio.create_task(asyncio.to_thread(importlib.import_module, "cluster.etcd"))
+        loading = asyncio.create_task(asyncio.to_thread(self._program.load))
         try:
             await startup.run(self.status)
             await loading
@@ -192,9 +193,8 @@ class Daemon:
         Raises:
             ClusterError: it refused or did not answer.
         """
-        from cluster.etcd import move_leader
-
-        await asyncio.to_thread(move_leader, leader.endpoint, to.member_id, timeout_ms / 1e3)
+        request = self._program.move_leader
+        await asyncio.to_thread(request, leader.endpoint, to.member_id, timeout_ms / 1e3)
 
     # Parts.
 
@@ -233,20 +233,30 @@ class Daemon:
 
     async def _probe(self, endpoint: str) -> float:
         """Commit a write through a member, however long it takes; milliseconds."""
-        from cluster.etcd import commit_write
-
         began = time.monotonic()
         while True:
             try:
-                await asyncio.to_thread(commit_write, endpoint)
+                await asyncio.to_thread(self._program.commit_write, endpoint)
             except ClusterError:
                 await asyncio.sleep(PROBE_PAUSE_S)
             else:
                 return (time.monotonic() - began) * 1e3
 
 
-def run(wanted: ClusterConfig, zygote: Zygote, progress_fd: int | None, launched_at: float) -> int:
-    """Be the supervisor of one cluster; returns the exit code of the process."""
+def run(
+    wanted: ClusterConfig,
+    zygote: Zygote,
+    progress_fd: int | None,
+    launched_at: float,
+    program: Program = NODE,
+) -> int:
+    """Be the supervisor of one cluster; returns the exit code of the process.
+
+    Args:
+        zygote: started already, and preloaded for `program`.
+        progress_fd: the launcher's pipe, if there is a launcher.
+        launched_at: when this process was started, by the monotonic clock.
+    """
     progress = ProgressPipe(progress_fd)
     become_subreaper()
     paths = configuration.paths_of(wanted)
@@ -258,29 +268,15 @@ def run(wanted: ClusterConfig, zygote: Zygote, progress_fd: int | None, launched
     try:
         config, identity = _settle(wanted, paths)
         reservation = choose(paths.ports, config.host, config.nodes, config.port_base)
-        wipe = asyncio.run(
-            _serve(config, identity, paths, reservation, zygote, progress, launched_at)
-        )
+        daemon = Daemon(config, identity, paths, reservation, zygote, program)
+        asyncio.run(daemon.run(progress, launched_at))
+        reservation.close()
+        wipe = daemon.wipe
     except ClusterError as error:
         return _refuse(progress, error)
     finally:
         occupation.leave(wipe=wipe)
     return 0
-
-
-async def _serve(
-    config: ClusterConfig,
-    identity: Identity,
-    paths: ClusterPaths,
-    reservation: Reservation,
-    zygote: Zygote,
-    progress: ProgressPipe,
-    launched_at: float,
-) -> bool:
-    daemon = Daemon(config, identity, paths, reservation, zygote)
-    await daemon.run(progress, launched_at)
-    reservation.close()
-    return daemon.wipe
 
 
 def _settle(wanted: ClusterConfig, paths: ClusterPaths) -> tuple[ClusterConfig, Identity]:
