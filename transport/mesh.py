@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -162,13 +163,25 @@ class Mesh:
         """
         check(config.incarnation > 0 and config.member_id > 0, "ids are not zero")
         self._config = config
-        self._claim = Claim(f"{config.directory}/{config.member_id:016x}.lock")
+        with ExitStack() as undo:
+            self._claim = Claim(f"{config.directory}/{config.member_id:016x}.lock")
+            undo.callback(self._claim.close)
+            self._open(undo)
+            undo.pop_all()
+        self._links: dict[int, Link] = {}
+        self._strangers: dict[int, Identity] = {}  # by member, the latest heard last
+        self._sequence = 0  # of all frames to all peers: a peer added again never sees it go back
+        self._counters = Counters()
+
+    def _open(self, undo: ExitStack) -> None:
+        config = self._config
         # Only after the claim: no earlier life of this member runs any more, so ours is younger.
         self._identity = Identity(
             config.cluster_id, config.member_id, config.incarnation, time.monotonic_ns()
         )
         self._arena = _open_arena(config)
         self._sockets = Sockets(message_bytes_max=config.frame_bytes_max)
+        undo.callback(self._sockets.close)
         self._listeners = [
             (
                 channel,
@@ -178,10 +191,6 @@ class Mesh:
             )
             for channel in Channel
         ]
-        self._links: dict[int, Link] = {}
-        self._strangers: dict[int, Identity] = {}  # by member, the latest heard last
-        self._sequence = 0  # of all frames to all peers: a peer added again never sees it go back
-        self._counters = Counters()
 
     @property
     def counters(self) -> Counters:
