@@ -16,10 +16,10 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import uvloop
 
@@ -31,10 +31,11 @@ from node.errors import ConfigError
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.loop import HOUSEKEEPING_MS, Loop, Parts
+from node.loop import Reporter as LoopReporter
 from node.machine.answer import LeaseChange, LeaseChangeKind
 from node.machine.machine import Machine
 from node.member import Member, Sinks
-from node.peers import Peers
+from node.peers import Peers, RoundTrips
 from node.process import EXIT_INVARIANT, Process, guarded
 from node.proposals import Proposals
 from node.publisher import Publisher
@@ -48,19 +49,31 @@ from node.status import Identity
 from node.telemetry import Status, StatusPage
 from node.transfers import Transfers
 from node.watch import WatchHub
-from store.boot import Store, open_store
+from store.boot import MemoryStore, Store, open_store
 from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
 from store.fatal import EXIT_STORAGE
 from store.installer import Installer
-from transport.mesh import Channel, Mesh, MeshConfig
+from transport.mesh import Channel, Mesh, MeshConfig, MeshPort
 
 EXIT_CONFIG = 64
 EXIT_QUARANTINE = 71
 EXIT_HELD = 75
 HELD_SECONDS_MAX = 5.0
 """How long a start waits for a killed predecessor to leave the data directory."""
+
+
+class Page(RoundTrips, Protocol):
+    """The part of a status page that is about links."""
+
+    def drop_link(self, peer: int) -> None:
+        """Free the place of a member that has left."""
+
+
+def draw(bits: int) -> int:
+    """A random positive number; never what another life or member of this cluster has drawn."""
+    return int.from_bytes(os.urandom(8), "big") >> (64 - bits) or 1
 
 
 def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
@@ -144,13 +157,19 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
 
 def compose(
     config: NodeConfig,
-    store: Store,
-    mesh: Mesh,
-    page: StatusPage,
-    reporter: Reporter,
+    store: Store | MemoryStore,
+    mesh: MeshPort,
+    page: Page,
+    reporter: LoopReporter,
     sinks: Sinks,
+    clock: Callable[[], float] = time.monotonic,
+    draw: Callable[[int], int] = draw,
 ) -> Parts:
-    """Everything that the loop orders, joined."""
+    """Everything that the loop orders, joined.
+
+    `clock` and `draw` are all that a member knows of time and chance, so that a test can give it
+    others.
+    """
     limits, ticks = config.limits, config.ticks
     election_seconds = ticks.election * ticks.tick_ms / 1000
     patience = limits.request_timeout_ms / 1000 + 2 * election_seconds
@@ -185,15 +204,15 @@ def compose(
         store.view,
         hub,
         complete=proposals.complete,
-        leases=partial(note_leases, leases),
+        leases=partial(note_leases, leases, clock),
         change_conf=change_conf,
         term_applied=proposals.term_applied,
     )
     calls = LeaseCalls(
         leases,
-        lambda done: reads.add(done, time.monotonic()),
+        lambda done: reads.add(done, clock()),
         peers.call,
-        time.monotonic,
+        clock,
         patience,
     )
     snapshots = Snapshots(
@@ -250,7 +269,7 @@ def open_patiently(config: NodeConfig) -> Store:
             time.sleep(0.01)
 
 
-def connect(conf: ConfState, member_id: int, mesh: Mesh, page: StatusPage) -> None:
+def connect(conf: ConfState, member_id: int, mesh: MeshPort, page: Page) -> None:
     """Have exactly the other members of a configuration as peers."""
     wanted = {*conf.voters, *conf.learners} - {member_id}
     for peer in set(mesh.peers()) - wanted:
@@ -260,11 +279,13 @@ def connect(conf: ConfState, member_id: int, mesh: Mesh, page: StatusPage) -> No
         mesh.add_peer(peer)
 
 
-def note_leases(expiry: LeaseExpiry, changes: Sequence[LeaseChange]) -> None:
+def note_leases(
+    expiry: LeaseExpiry, clock: Callable[[], float], changes: Sequence[LeaseChange]
+) -> None:
     """Tell the leader's clock which leases began and ended."""
     for change in changes:
         if change.kind is LeaseChangeKind.GRANTED:
-            expiry.granted(change.id, change.ttl, time.monotonic())
+            expiry.granted(change.id, change.ttl, clock())
         else:
             expiry.revoked(change.id)
 
@@ -283,8 +304,3 @@ def raft_config(config: NodeConfig) -> RaftConfig:
         apply_bytes_max=limits.apply_bytes_max,
         pending_reads_max=limits.pending_reads_max,
     )
-
-
-def draw(bits: int) -> int:
-    """A random positive number; never what another life or member of this cluster has drawn."""
-    return int.from_bytes(os.urandom(8), "big") >> (64 - bits) or 1
