@@ -194,7 +194,7 @@ class RaftLog:
         """Whether `next_committed` would hand something out."""
         if self._handoffs and self.applying_bytes >= bytes_max:
             return False
-        return self.applying < min(self.commit, self.stable_index) and self.tail.snapshot is None
+        return self.applying < min(self.commit, self.stable_index)
 
     def next_committed(self, bytes_max: int) -> list[Entry]:
         """Hand out entries to apply, at most `bytes_max` over all unacknowledged hand-offs, though

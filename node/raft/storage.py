@@ -17,7 +17,14 @@ from typing import Protocol
 
 from node.errors import check
 from node.raft.errors import Compacted, Unavailable
-from node.raft.message import ConfState, Entry, HardState, SnapshotMeta, entry_bytes
+from node.raft.message import (
+    ConfState,
+    Entry,
+    HardState,
+    SnapshotMeta,
+    entries_bytes,
+    entry_bytes,
+)
 
 FOUNDING_INDEX = 1
 FOUNDING_TERM = 1
@@ -57,6 +64,9 @@ class Storage(Protocol):
 
 def limit_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
     """The longest prefix of `entries` within `bytes_max`, but at least one entry."""
+    if entries_bytes(entries) <= bytes_max:
+        # Nearly always so, and summing in one go is several times faster than counting.
+        return entries
     total = 0
     for count, entry in enumerate(entries):
         total += entry_bytes(entry)
