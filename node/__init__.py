@@ -1,1 +1,1 @@
-"""node: see ARCHITECTURE.md."""
+"""node: one member, from its client port down to its disk."""

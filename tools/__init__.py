@@ -1,1 +1,1 @@
-"""tools: see ARCHITECTURE.md."""
+"""tools: the command line and measurements; the product imports nothing of it."""

@@ -1,1 +1,1 @@
-"""transport: see ARCHITECTURE.md."""
+"""transport: bytes between processes; knows neither Raft nor etcd."""

@@ -1,1 +1,1 @@
-"""api: see ARCHITECTURE.md."""
+"""api: etcd's services on the client port of one member."""
