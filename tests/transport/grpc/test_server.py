@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.http2 import HELLO, Peer
 from transport.grpc import (
@@ -312,3 +314,40 @@ def test_goaway_lets_open_calls_end() -> None:
 
     assert pair.at_client[-1] == CallEnded(call_id, Status.OK, "", {})
     assert pair.server.open_calls == 0
+
+
+@given(
+    pieces=st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.builds(
+                frame.encode,
+                st.integers(0, 10),
+                st.integers(0, 63),
+                st.integers(0, 7),
+                st.one_of(st.binary(max_size=30), st.binary(max_size=20).map(encode_message)),
+            ),
+            st.integers(0, 9).map(lambda number: Peer().head(2 * number + 1)),
+            st.integers(0, 9).map(lambda number: Peer().request(2 * number + 1, b"\0\0\0\0\1a")),
+        ),
+        max_size=15,
+    )
+)
+@settings(deadline=None, max_examples=300)
+def test_no_bytes_make_the_server_raise(pieces: list[bytes]) -> None:
+    server = GrpcServer(unary=frozenset((UNARY,)), message_bytes_max=10)
+    server.receive(HELLO, 1.0)
+
+    for piece in pieces:
+        for event in server.receive(piece, 1.0):
+            match event:
+                case UnaryCall(call_id):
+                    server.reply(call_id, b"answer")
+                case CallStarted(call_id) | MessageReceived(call_id):
+                    server.send(call_id, b"answer")
+                case HalfClosed(call_id):
+                    server.finish(call_id)
+                case ConnectionClosed():
+                    assert server.closed
+
+    assert server.open_calls == 0 or not server.closed
