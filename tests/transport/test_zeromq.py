@@ -100,7 +100,7 @@ def test_second_connection_of_the_same_identity_takes_over(
 
 
 def test_queue_is_bounded(sockets: Sockets, tmp_path: Path) -> None:
-    """Ten in the dialer, of which the announcement is one; ten in the listener; some in the kernel."""
+    """Ten in the dialer, the announcement among them; ten in the listener; some in the kernel."""
     listen(sockets, tmp_path)
     dialer = dial(sockets, tmp_path)
     wait(sockets, dialer.connected)
