@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -95,3 +96,14 @@ class ConclaveHome:
         """Take everything down that runs here and delete it."""
         self("down", "--all", "--wipe", "--yes")
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """The first line that a process prints; one that prints none is ended, and its errors shown."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], DEADLINE_S)
+    if not ready:
+        process.kill()
+        _, err = process.communicate()
+        raise AssertionError(f"no output: {err}")
+    return process.stdout.readline()

@@ -31,7 +31,7 @@ SECTIONS = {
         "resume": "tools.cli.node",
         "transfer": "tools.cli.node",
     },
-    "Data": {"kv": "tools.cli.kv", "bench": "tools.cli.tool"},
+    "Data": {"kv": "tools.cli.kv", "bench": "tools.cli.bench"},
     "Look": {
         "logs": "tools.cli.record",
         "events": "tools.cli.record",

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.conclave_process import DEADLINE_S, ConclaveHome
+from tests.support.conclave_process import DEADLINE_S, ConclaveHome, first_line
 from tools.cli.exit import Exit
 
 pytestmark = pytest.mark.e2e
@@ -231,12 +231,14 @@ def test_unknown_node_exits_3(cluster: ConclaveHome) -> None:
 
 def test_events_followed_show_a_death(cluster: ConclaveHome) -> None:
     name = follower_of(cluster)
-    following = cluster.start("events", "-f", "--type", "node.exited", "--since", "0", "--json")
-    assert following.stdout is not None
+    seen = json.loads(cluster.done("events", "-n", "1", "--json"))["seq"]
+    following = cluster.start(
+        "events", "-f", "--type", "node.exited", "--after", str(seen), "--json"
+    )
 
     try:
         cluster.done("kill", name)
-        event = json.loads(following.stdout.readline())
+        event = json.loads(first_line(following))
     finally:
         following.send_signal(signal.SIGINT)
         following.communicate(timeout=DEADLINE_S)
@@ -284,8 +286,7 @@ def test_kill_9_of_the_supervisor_takes_the_nodes_along(home: ConclaveHome) -> N
 
 def test_attached_cluster_ends_with_ctrl_c(home: ConclaveHome) -> None:
     attached = home.start("up", "-n", "1", "--attach", "--ephemeral")
-    assert attached.stdout is not None
-    assert attached.stdout.readline().startswith("Ready in ")
+    assert first_line(attached).startswith("Ready in ")
     pids = processes_of(home.document("status"))
 
     attached.send_signal(signal.SIGINT)
