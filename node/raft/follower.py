@@ -26,6 +26,10 @@ def handle_append(raft: Raft, message: Append) -> None:
         # Old: all of it up to the commit is there. Never truncate for it.
         _accept(raft, message.sender, log.commit)
         return
+    if log.tail.snapshot_waits:
+        # Lost, as it were: a snapshot is handed out alone, and this would follow it.
+        raft.note(NoteKind.MESSAGE_IGNORED, "append behind a snapshot", message.sender)
+        return
     if not contiguous(message):
         raft.note(NoteKind.MESSAGE_IGNORED, "append with a hole", message.sender)
         return

@@ -27,6 +27,7 @@ class Invariants:
         self._verify_progress(raft)
         _verify_order(raft)
         _verify_entries(raft, ready.entries)
+        check(ready.snapshot is None or not ready.entries, "a snapshot comes alone")
         _verify_acknowledgements(raft, ready)
         check(bool(raft.roster.quorum.voters) or raft.role is Role.FOLLOWER, "nobody votes")
         if raft.role is Role.LEADER:

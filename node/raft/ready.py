@@ -4,8 +4,9 @@ One `Ready` is taken per turn of the owner's loop. Its duties, in order:
 
 1. `messages` may be sent at once, also while the write below is still under way.
 2. With a `token`, queue `hard_state`, `snapshot` and `entries` as ONE atomic write behind all
-   earlier ones (an entry at index i replaces every stored entry at or after i). An empty write
-   with a token still takes its place in the queue. When it is synced, send
+   earlier ones (an entry at index i replaces every stored entry at or after i; a snapshot comes
+   without entries and replaces them all). An empty write with a token still takes its place in
+   the queue. When it is synced, send
    `messages_after_append` and call `Core.persisted(token)`.
    Without a token, a `hard_state` moves the commit index only: keep it for the next write.
 3. Apply `committed` in order and call `Core.applied_to`. These entries are committed and on the

@@ -76,8 +76,12 @@ class Unstable:
     @property
     def has_work(self) -> bool:
         """Whether anything waits to be handed out."""
-        waiting = self.snapshot is not None and not self.snapshot_handed
-        return waiting or self.handed <= self.last_index
+        return self.snapshot_waits or self.handed <= self.last_index
+
+    @property
+    def snapshot_waits(self) -> bool:
+        """Whether a snapshot is to be handed out."""
+        return self.snapshot is not None and not self.snapshot_handed
 
     def hand_out_snapshot(self) -> SnapshotMeta | None:
         """The snapshot, if it was not handed to the writer before; now it is."""
