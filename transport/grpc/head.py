@@ -1,6 +1,7 @@
 """The head of a call: what the request's HTTP/2 headers mean to gRPC, and the other way round.
 
-Parsed once per distinct header list and shared by all calls that carry it.
+Parsed once per distinct header list and shared by all calls that carry it; only the timeout, which
+differs from call to call, is read each time.
 Source: gRPC over HTTP/2, "Requests".
 """
 
@@ -46,17 +47,12 @@ class Head(msgspec.Struct, frozen=True):
 
 
 def parse_head(headers: Headers, unary: frozenset[str]) -> Head:
-    """Interpret a well-formed header list; what gRPC cannot accept becomes a refusal."""
+    """Interpret a well-formed header list without its timeout; refusals say what is not gRPC."""
     fields: dict[bytes, bytes] = {}
     for name, value in headers:
         fields[name] = fields[name] + b"," + value if name in fields else value
     path = fields[b":path"].decode("latin-1")
-    timeout, refusal = None, None
-    raw_timeout = fields.get(b"grpc-timeout")
-    if raw_timeout is not None:
-        timeout = parse_timeout(raw_timeout)
-        if timeout is None:
-            refusal = (Status.INTERNAL, "malformed grpc-timeout")
+    refusal = None
     encoding = fields.get(b"grpc-encoding", b"identity")
     if encoding != b"identity":
         told = encoding.decode("latin-1")
@@ -65,7 +61,7 @@ def parse_head(headers: Headers, unary: frozenset[str]) -> Head:
     metadata = {name: value for name, value in fields.items() if _is_custom(name)}
     http_refusal = _http_refusal(fields)
     plain = path in unary and refusal is None and not http_refusal
-    return Head(path, metadata, timeout, plain, http_refusal, refusal)
+    return Head(path, metadata, None, plain, http_refusal, refusal)
 
 
 def _http_refusal(fields: dict[bytes, bytes]) -> int:
@@ -79,6 +75,23 @@ def _http_refusal(fields: dict[bytes, bytes]) -> int:
 
 def _is_custom(name: bytes) -> bool:
     return not name.startswith((b":", b"grpc-")) and name not in _RESERVED
+
+
+def split_timeout(headers: Headers) -> tuple[Headers, bytes | None]:
+    """Take the one field out of a header list that differs from call to call."""
+    for at, (name, value) in enumerate(headers):
+        if name == b"grpc-timeout":
+            return headers[:at] + headers[at + 1 :], value
+    return headers, None
+
+
+def with_timeout(head: Head, raw: bytes) -> Head:
+    """Give a head its timeout; a malformed one makes it a refusal."""
+    timeout = parse_timeout(raw)
+    if timeout is None and head.refusal is None:
+        refusal = (Status.INTERNAL, "malformed grpc-timeout")
+        return Head(head.path, head.metadata, None, False, head.http_refusal, refusal)
+    return Head(head.path, head.metadata, timeout, head.unary, head.http_refusal, head.refusal)
 
 
 def parse_timeout(raw: bytes) -> float | None:

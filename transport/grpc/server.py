@@ -28,7 +28,9 @@ from transport.grpc.head import (
     RESPONSE_HEADERS,
     Head,
     parse_head,
+    split_timeout,
     status_trailers,
+    with_timeout,
 )
 from transport.grpc.message import (
     PREFIX,
@@ -208,11 +210,14 @@ class GrpcServer:
         """Interpret headers; the same tuple as last time is the common case."""
         if headers is self._last_headers:
             return self._last_head
-        head = self._heads.get(headers)
+        plain, timeout = split_timeout(headers)
+        head = self._heads.get(plain)
         if head is None:
             if len(self._heads) >= _HEADS_MAX:
                 self._heads.clear()
-            head = self._heads[headers] = parse_head(headers, self._unary)
+            head = self._heads[plain] = parse_head(plain, self._unary)
+        if timeout is not None:
+            head = with_timeout(head, timeout)
         self._last_headers, self._last_head = headers, head
         return head
 

@@ -13,6 +13,7 @@ Source: RFC 7541; RFC 9113 §8.2, §8.3 for what makes a header list malformed.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from hpack import Encoder, HPACKError
@@ -40,6 +41,8 @@ _BAD_VALUE: Final = re.compile(rb"[\x00\r\n]|\A[ \t]|[ \t]\Z")
 _CONNECTION_FIELDS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
+_REMEMBERED_FIELDS_MAX: Final = 1024
+_REMEMBERED_BYTES_MAX: Final = 256
 _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
 
 
@@ -99,7 +102,10 @@ class HeaderDecoder:
         table = self._table
         while position < end:
             octet = block[position]
-            if octet & 0x80:
+            if 0x80 < octet < 0xFF:  # what nearly all fields are, hence without a call
+                field = table.get_by_index(octet & 0x7F)
+                position += 1
+            elif octet & 0x80:
                 index, position = _integer(block, position, 0x7F)
                 field = table.get_by_index(index)
             elif octet & 0x40:
@@ -221,11 +227,18 @@ def fault_of_trailers(headers: Headers) -> str:
     return _fault_of_fields(headers, frozenset())
 
 
+@lru_cache(_REMEMBERED_FIELDS_MAX)
+def _is_clean(name: bytes, value: bytes) -> bool:
+    """Say whether a field has allowed characters only; nearly all fields come again."""
+    return bool(_NAME.fullmatch(name)) and not _BAD_VALUE.search(value)
+
+
 def _fault_of_fields(headers: Headers, pseudo_allowed: frozenset[bytes]) -> str:
     seen: set[bytes] = set()
     regular = False
     for name, value in headers:
-        if not _NAME.fullmatch(name) or _BAD_VALUE.search(value):
+        short = len(name) + len(value) <= _REMEMBERED_BYTES_MAX
+        if not (_is_clean(name, value) if short else _is_clean.__wrapped__(name, value)):
             return "a field name or value with characters that are not allowed"
         if name.startswith(b":"):
             if regular or name in seen or name not in pseudo_allowed:

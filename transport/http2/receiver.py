@@ -2,8 +2,8 @@
 
 One method per frame kind. A method raises ConnectionViolation or StreamViolation for what the peer
 did wrong; the first ends `receive`, the second is turned into RST_STREAM here. `_shortcut` carries
-the load of unary calls: headers seen before that are followed at once by all the rest of a request
-(or of a response) become one event.
+the load of unary calls: headers that are followed at once by all the rest of a request (or, if they
+were seen before, of a response) become one event.
 """
 
 from __future__ import annotations
@@ -110,7 +110,6 @@ class Receiver:
         position, end = 0, len(buffer)
         frame_bytes_max = self._limits.frame_bytes_max
         unpack = HEADER.unpack_from
-        heads = self._decoder.heads
         while end - position >= HEADER_BYTES:
             word, flags, stream_id = unpack(buffer, position)
             size = word >> 8
@@ -122,13 +121,12 @@ class Receiver:
                 break
             payload = buffer[start:stop]
             kind = word & 0xFF
-            if kind == HEADERS and flags == END_HEADERS and payload in heads:
-                position = self._shortcut(buffer, stop, stream_id, heads[payload])
-                if position:
-                    continue
             position = stop
             try:
-                self._dispatch(kind, flags, stream_id & STREAM_MASK, payload)
+                if kind == HEADERS and flags == END_HEADERS:
+                    position = self._shortcut(buffer, stop, stream_id, payload) or stop
+                if position == stop:
+                    self._dispatch(kind, flags, stream_id & STREAM_MASK, payload)
             except StreamViolation as violation:
                 self._fail_stream(violation)
         self._buffer = buffer[position:] if position < end else b""
@@ -142,10 +140,11 @@ class Receiver:
         self._preface_left = expected[size:]
         return buffer[size:]
 
-    def _shortcut(self, buffer: bytes, position: int, stream_id: int, headers: Headers) -> int:
+    def _shortcut(self, buffer: bytes, position: int, stream_id: int, block: bytes) -> int:
         """Take the frames that complete a unary call; gives the position behind them.
 
         0 = not of that shape, or something is unusual: nothing was done, take the long way.
+        A malformed head raises here as there, and the frames behind it are met one by one.
         """
         start = position + HEADER_BYTES
         if start > len(buffer):
@@ -159,21 +158,26 @@ class Receiver:
         if self._client:
             if flags:
                 return 0
-            return self._short_response(buffer, start, stop, stream_id, headers)
-        if flags != END_STREAM or not self._streams.may_add(stream_id):
+            return self._short_response(buffer, start, stop, stream_id, block)
+        if flags != END_STREAM or not self._streams.may_add(stream_id) or not self._settings_seen:
             return 0
         stream = self._streams.add(stream_id)
+        headers = self._decoder.heads.get(block)
+        if headers is None:
+            headers = self._decoder.decode(block)
+            self._take_head(stream, block, headers)
         stream.head_seen = stream.remote_closed = True
         self._use_window(stop - start)
         self._events.append(RequestReceived(stream_id, headers, buffer[start:stop]))
         return stop
 
     def _short_response(
-        self, buffer: bytes, start: int, stop: int, stream_id: int, headers: Headers
+        self, buffer: bytes, start: int, stop: int, stream_id: int, block: bytes
     ) -> int:
         stream = self._streams.open.get(stream_id)
+        headers = self._decoder.heads.get(block)
         begin = stop + HEADER_BYTES
-        if stream is None or stream.head_seen or begin > len(buffer):
+        if headers is None or stream is None or stream.head_seen or begin > len(buffer):
             return 0
         word, flags, tail_stream_id = HEADER.unpack_from(buffer, stop)
         end: int = begin + (word >> 8)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transport.grpc.head import encode_timeout, parse_head, parse_response, parse_timeout
+from transport.grpc.head import (
+    encode_timeout,
+    parse_head,
+    parse_response,
+    parse_timeout,
+    split_timeout,
+    with_timeout,
+)
 from transport.grpc.status import Status, decode_text, encode_text, status_of_http
 from transport.http2.event import Headers
 
@@ -54,25 +61,34 @@ def test_timeout_written_is_what_was_meant(seconds: float) -> None:
 def test_metadata_is_what_is_left() -> None:
     extra = ((b"token", b"a"), (b"token", b"b"), (b"grpc-timeout", b"1S"), (b"user-agent", b"x"))
 
-    head = parse_head(BASE + extra, frozenset(("/a.B/C",)))
+    plain, timeout = split_timeout(BASE + extra)
+    assert timeout is not None
+    head = with_timeout(parse_head(plain, frozenset(("/a.B/C",))), timeout)
 
     assert (head.path, head.metadata, head.timeout) == ("/a.B/C", {b"token": b"a,b"}, 1.0)
     assert head.unary
 
 
-@pytest.mark.parametrize(
-    ("extra", "status"),
-    [
-        ((b"grpc-timeout", b"soon"), Status.INTERNAL),
-        ((b"grpc-encoding", b"gzip"), Status.UNIMPLEMENTED),
-    ],
-)
-def test_head_refused_by_status(extra: tuple[bytes, bytes], status: Status) -> None:
-    head = parse_head((*BASE, extra), frozenset(("/a.B/C",)))
+def test_malformed_timeout_is_refused() -> None:
+    head = with_timeout(parse_head(BASE, frozenset(("/a.B/C",))), b"soon")
+
+    assert head.refusal == (Status.INTERNAL, "malformed grpc-timeout")
+    assert not head.unary
+
+
+def test_unknown_encoding_is_refused() -> None:
+    head = parse_head((*BASE, (b"grpc-encoding", b"gzip")), frozenset(("/a.B/C",)))
 
     assert head.refusal is not None
-    assert head.refusal[0] is status
-    assert not head.unary
+    assert head.refusal[0] is Status.UNIMPLEMENTED
+    assert not with_timeout(head, b"1S").unary
+
+
+def test_timeout_is_taken_out_from_anywhere() -> None:
+    timeout = (b"grpc-timeout", b"1S")
+
+    assert split_timeout((*BASE[:2], timeout, *BASE[2:])) == (BASE, b"1S")
+    assert split_timeout(BASE) == (BASE, None)
 
 
 @pytest.mark.parametrize(

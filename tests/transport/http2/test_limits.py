@@ -398,7 +398,7 @@ def test_window_of_one_octet_is_served_octet_by_octet() -> None:
     peer.feed(encode(SETTINGS, 0, 0, b"\x00\x04\x00\x00\x00\x00"))
     events = peer.feed(peer.request(1))
     peer.server.data_to_send()
-    assert isinstance(events[0], HeadersReceived)
+    assert isinstance(events[0], RequestReceived)
 
     peer.server.send_exchange(1, ((b":status", b"200"),), b"abc", ((b"grpc-status", b"0"),))
     first = peer.sent()
