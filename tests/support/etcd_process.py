@@ -49,7 +49,7 @@ class EtcdProcess:
             "/etcdserverpb.Watch/Watch",
             request_serializer=rpc.WatchRequest.SerializeToString,
             response_deserializer=rpc.WatchResponse.FromString,
-        )(requests, timeout=30)
+        )(requests, timeout=10)
         return stream
 
 

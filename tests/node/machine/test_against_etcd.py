@@ -7,6 +7,7 @@ requests and answers are shifted by where the example began.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
 from google.protobuf.message import Message
@@ -41,6 +42,8 @@ from node.proto import rpc
 from tests.support.etcd_process import EtcdProcess, running_etcd
 from tests.support.machine import Replica
 
+M = TypeVar("M", bound=Message)
+
 TEXTS: dict[type[Refusal], str] = {
     Compacted: "etcdserver: mvcc: required revision has been compacted",
     DuplicateKey: "etcdserver: duplicate key given in txn request",
@@ -57,6 +60,7 @@ TEXTS: dict[type[Refusal], str] = {
 }
 REVISIONS = {
     "revision",
+    "start_revision",
     "create_revision",
     "mod_revision",
     "min_mod_revision",
@@ -174,7 +178,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
         yield process
 
 
-def shifted(message: Message, delta: int) -> Message:
+def shifted(message: M, delta: int) -> M:
     """A copy whose positive revisions have moved by `delta`."""
     copy = type(message)()
     copy.CopyFrom(message)
@@ -205,14 +209,14 @@ class Etcd:
             self._send(rpc.LeaseRevokeRequest(ID=lease))
         empty = self._send(rpc.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
         assert isinstance(empty, rpc.DeleteRangeResponse)
-        self._base = empty.header.revision
-        self._send(rpc.CompactionRequest(revision=self._base))
+        self.base = empty.header.revision
+        self._send(rpc.CompactionRequest(revision=self.base))
 
     def ask(self, request: Message) -> Message | str:
-        answer = self._send(shifted(request, self._base - 1))
+        answer = self._send(shifted(request, self.base - 1))
         if isinstance(answer, str):
             return answer
-        answer = shifted(answer, 1 - self._base)
+        answer = shifted(answer, 1 - self.base)
         header = answer.header  # type: ignore[attr-defined]
         header.CopyFrom(rpc.ResponseHeader(revision=header.revision))
         return answer
