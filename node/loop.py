@@ -190,11 +190,9 @@ class Loop:
         self._finish_writes()
         self._ask(now)
         self._propose()
-        self._drain_core()
-        self._send(now)
+        self._drain_core(now)
         if self._apply():
-            self._drain_core()
-            self._send(now)
+            self._drain_core(now)
         self._compact_history()
         parts = self._parts
         parts.reads.release(parts.disk.applied.index)
@@ -233,7 +231,7 @@ class Loop:
         if arrived is None:
             return
         parts.core.step(arrived)
-        self._drain_core()
+        self._drain_core(now)
         parts.snapshots.abandon()  # the core did not want it: it knows better by now
 
     def _tick(self, now: float) -> None:
@@ -290,9 +288,15 @@ class Loop:
 
     # -- out of the core -----------------------------------------------------------------------
 
-    def _drain_core(self) -> None:
+    def _drain_core(self, now: float) -> None:
+        """Hand on what the core wants done.
+
+        Messages leave before the writer is given its work: the first send gives up the interpreter
+        lock, and the writer, once awake, would hold it while the peers wait.
+        """
         parts = self._parts
         core, disk = parts.core, parts.disk
+        taken: list[Ready] = []
         while core.has_ready() and disk.has_room():
             ready = core.ready()
             if ready.notes:
@@ -300,11 +304,14 @@ class Loop:
             if ready.soft_state is not None:
                 self._role_changed(ready.soft_state)
             self._outgoing += ready.messages
-            self._store(ready)
+            taken.append(ready)
             if ready.committed:
                 parts.applier.add(ready.committed)
             for state in ready.read_states:
                 parts.reads.confirmed(state.context, state.index)
+        self._send(now)
+        for ready in taken:
+            self._store(ready)
 
     def _store(self, ready: Ready) -> None:
         parts = self._parts

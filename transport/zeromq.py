@@ -114,6 +114,11 @@ class Sockets:
     def __init__(self, *, message_bytes_max: int) -> None:
         """Start the I/O thread: only ever in the process that will use it."""
         self._context = zmq.Context(io_threads=1)
+        # An ordinary I/O thread preempts whoever has just sent, on the spot, and a turn that sends
+        # four messages is interrupted four times. As a batch thread it runs when the sender waits,
+        # or at once on an idle processor: a send costs 20 µs instead of 60 on two busy ones.
+        self._context.set(zmq.THREAD_PRIORITY, 0)
+        self._context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_BATCH)
         self._message_bytes_max = message_bytes_max
         self._epoll = select.epoll()
         self._watched: dict[int, _Watched] = {}
