@@ -138,12 +138,13 @@ class MeshPort(Protocol):
     def receive(self, frames_max: int) -> list[Received]:
         """Return up to `frames_max` payloads that have arrived, control first.
 
-        Call it after every wakeup of `filenos` until it returns an empty list.
+        Call it after every wakeup of `filenos` until it returns fewer than asked for: only then are
+        the sockets empty, and only then does the next arrival wake the caller again.
         """
 
     def filenos(self) -> list[int]:
         """Return the descriptors that become readable when something arrives. Edge-triggered:
-        they announce only what comes after the last empty `receive`.
+        they announce only what comes after `receive` has found the sockets empty.
         """
 
     def close(self) -> None:
@@ -268,7 +269,7 @@ class Mesh:
     def receive(self, frames_max: int) -> list[Received]:
         """Return up to `frames_max` payloads that have arrived, control first.
 
-        Dropped messages do not count: an empty list means that the sockets are empty.
+        Dropped messages do not count: fewer payloads than asked for mean that nothing waits.
         """
         self._sockets.notice()
         batch: list[Received] = []
