@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from cluster.client import ClusterClient
+
 DEADLINE_S = 60
 """Only ends a hang: no test looks at how long anything took."""
 
@@ -77,20 +79,27 @@ class ConclaveHome:
             text=True,
         )
 
-    def etcdctl(self, *arguments: str) -> str:
-        """The real etcdctl against the cluster that `conclave env` names."""
-        variables = self.document("env")["variables"]
-        beside = os.path.dirname(sys.executable)
-        program = shutil.which("etcdctl", path=beside) or "etcdctl"
-        done = subprocess.run(
-            [program, *arguments],
-            env=self.environment | variables,
-            capture_output=True,
+    def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Lines as a user pastes them, with conclave and etcdctl on PATH."""
+        process = self.start_shell(script)
+        out, err = process.communicate(timeout=DEADLINE_S)
+        return subprocess.CompletedProcess(script, process.returncode, out, err)
+
+    def start_shell(self, script: str) -> subprocess.Popen[str]:
+        """The same for lines that go on."""
+        path = f"{os.path.dirname(sys.executable)}:{self.environment['PATH']}"
+        return subprocess.Popen(
+            ["bash", "-c", script],
+            env=self.environment | {"PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=DEADLINE_S,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+
+    def client(self, name: str = "default") -> ClusterClient:
+        """The Python client of a cluster here, for what a test does not look at."""
+        return ClusterClient(name, socket=self.runtime / "conclave" / name / "ctl.sock")
 
     def close(self) -> None:
         """Take everything down that runs here and delete it."""
@@ -98,12 +107,16 @@ class ConclaveHome:
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
-def first_line(process: subprocess.Popen[str]) -> str:
-    """The first line that a process prints; one that prints none is ended, and its errors shown."""
+def first_lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    """The first lines that a process prints; read below its buffer, so that a deadline holds."""
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], DEADLINE_S)
-    if not ready:
-        process.kill()
-        _, err = process.communicate()
-        raise AssertionError(f"no output: {err}")
-    return process.stdout.readline()
+    source = process.stdout.fileno()
+    content = b""
+    while content.count(b"\n") < count:
+        ready, _, _ = select.select([source], [], [], DEADLINE_S)
+        chunk = os.read(source, 65_536) if ready else b""
+        if not chunk:
+            process.kill()
+            raise AssertionError(f"printed {content!r} only: {process.communicate()[1]}")
+        content += chunk
+    return content.decode().splitlines()[:count]

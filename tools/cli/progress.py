@@ -7,7 +7,8 @@ each phase takes less time than a spinner needs for one turn.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+import sys
 from dataclasses import dataclass, field
 
 from cluster.document import Progress, StatusDocument
@@ -15,7 +16,7 @@ from tools.cli.colour import PLAIN, Paint
 from tools.cli.table import printable
 
 LABEL_WIDTH = 28
-NEXT_STEPS = "conclave status · conclave kill leader · conclave logs -f · conclave down"
+NEXT_VERBS = ("status", "kill leader", "logs -f", "down")
 
 
 @dataclass(slots=True)
@@ -84,19 +85,38 @@ def ready_lines(launch: Launch, status: StatusDocument, paint: Paint = PLAIN) ->
     else:
         took = f"{launch.ready_ms / 1000:.2f} s"
         head = f"{paint('Ready', 'green', 'bold')} in {took}, {nodes} nodes, data {place}"
+    conclave = runnable("conclave")
+    endpoints = ",".join(status["endpoints"])
+    steps = " · ".join(f"{conclave} {verb}" for verb in NEXT_VERBS)
     return [
         head,
-        f"  export ETCDCTL_ENDPOINTS={','.join(status['endpoints'])}     (conclave env)",
-        *(f"  {line}" for line in try_lines(status["endpoints"])),
-        f"  next: {NEXT_STEPS}",
+        f'  export ETCDCTL_ENDPOINTS={endpoints}     # or: eval "$({conclave} env)"',
+        *(f"  {line}" for line in try_lines(runnable("etcdctl"))),
+        f"  next: {steps}",
     ]
 
 
-def try_lines(endpoints: Sequence[str]) -> Iterable[str]:
-    """Two lines that show the cluster to be an etcd."""
-    if endpoints:
-        yield f"etcdctl --endpoints {endpoints[0]} put greeting hello"
-        yield f"etcdctl --endpoints {endpoints[0]} get greeting"
+def try_lines(etcdctl: str) -> list[str]:
+    """Lines to paste that show the cluster to be an etcd."""
+    txn = r"""printf 'value("greeting") = "hello"\n\nput greeting again\n\nget greeting\n\n'"""
+    return [
+        f"{etcdctl} put greeting hello",
+        f"{etcdctl} get greeting",
+        f"{txn} | {etcdctl} txn",
+        f"{etcdctl} lease grant 60",
+        f"{etcdctl} watch greeting --rev 1",
+    ]
+
+
+def runnable(program: str) -> str:
+    """What to type for a program: its name on PATH, else its path beside this interpreter.
+
+    After `make up` nothing is on PATH: the environment is not activated.
+    """
+    beside = os.path.join(os.path.dirname(sys.executable), program)
+    if shutil.which(program) or not os.path.exists(beside):
+        return program
+    return min(beside, os.path.relpath(beside), key=len)
 
 
 def tilde(path: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cluster.document import Progress
 from tests.support.status_document import status_document
-from tools.cli.progress import Launch, ready_lines, tilde, up_document
+from tools.cli.progress import Launch, ready_lines, runnable, tilde, up_document
 
 START: list[Progress] = [
     {"phase": "zygote", "ms": 92.0},
@@ -52,8 +54,11 @@ def test_launch_shows_a_phase_that_it_does_not_know() -> None:
     assert "defragmented" in Launch().take({"phase": "defragmented", "ms": 1.0})
 
 
-def test_ready_lines_say_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_lines_say_what_to_do_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/tmp/data")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for program in ("conclave", "etcdctl"):
+        (tmp_path / program).touch(mode=0o755)
     launch = Launch()
     for progress in START:
         launch.take(progress)
@@ -61,11 +66,28 @@ def test_ready_lines_say_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = ready_lines(launch, status_document())
 
     assert lines[0] == "Ready in 0.20 s, 3 nodes, data ~/default"
-    assert (
+    assert lines[1] == (
         "  export ETCDCTL_ENDPOINTS=127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379"
-        "     (conclave env)" in lines
+        '     # or: eval "$(conclave env)"'
     )
-    assert "  etcdctl --endpoints 127.0.0.1:2379 put greeting hello" in lines
+    assert lines[2] == "  etcdctl put greeting hello"
+    assert lines[-1].startswith("  next: conclave status · conclave kill leader")
+
+
+def test_runnable_off_path_is_the_path_beside_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    beside = tmp_path / "bin" / "etcdctl"
+    beside.parent.mkdir()
+    beside.touch(mode=0o755)
+    monkeypatch.setattr("sys.executable", str(beside.with_name("python")))
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.chdir(tmp_path)
+
+    assert runnable("etcdctl") == "bin/etcdctl"
+    assert runnable("no-such-program") == "no-such-program"
+    monkeypatch.setenv("PATH", str(beside.parent))
+    assert runnable("etcdctl") == "etcdctl"
 
 
 def test_up_document_sums_up_the_launch() -> None:

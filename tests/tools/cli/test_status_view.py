@@ -20,7 +20,7 @@ def row_of(lines: list[str], name: str) -> str:
 
 def exit_by(code: int | None = None, signal: str | None = None) -> Exit:
     """How a process ended."""
-    return {"code": code, "signal": signal, "expected": False, "reason": "crash"}
+    return {"code": code, "signal": signal, "expected": False, "reason": "crash", "detail": ""}
 
 
 def test_status_lines_headline_and_row() -> None:
