@@ -82,8 +82,7 @@ class Disk:
         self._size = 0
         self._sized_at = -1.0
         self._durable = Write(0, None, [], image.applied, self._conf)
-        self.installing = False
-        """True while a snapshot is on its way to disk: nothing may be applied meanwhile."""
+        self._installs = 0
 
     # -- the core's storage port ------------------------------------------------------------
 
@@ -151,9 +150,25 @@ class Disk:
         """Whether any write is under way."""
         return bool(self._writes)
 
+    @property
+    def installing(self) -> bool:
+        """Whether a snapshot is on its way to disk: `applied` is its position already, but the old
+        state is what reads find, so nothing may be read as fresh or applied meanwhile."""
+        return self._installs > 0
+
     def has_room(self) -> bool:
         """Whether the writer's queue takes another batch."""
         return self._writer.has_room()
+
+    def make_way_for_install(self) -> bool:
+        """Send the effects of the state that a snapshot would replace on their way to disk; whether
+        a `Ready` with a snapshot would be taken now.
+
+        They must go with the commit index that they belong to: with the snapshot's, a crash before
+        the install would leave a disk that claims to have committed more than its log holds.
+        """
+        self.flush_effects()
+        return not self._effects_wait() and self.has_room()
 
     def applied_to(self, index: int, term: int) -> None:
         """The effects of the entries up to `index` are staged in the state view."""
@@ -228,7 +243,7 @@ class Disk:
             for write in done:
                 if write.generation is not None:
                     self._state.adopt(write.generation)
-                    self.installing = False
+                    self._installs -= 1
             self._trim_cache()
         return done
 
@@ -259,8 +274,7 @@ class Disk:
         meta = ready.snapshot
         check(meta is not None and not ready.entries, "a snapshot comes alone")
         assert meta is not None
-        if self._effects_wait():
-            self._submit([], None, [])  # effects of the state that is replaced go down with it
+        check(not self._effects_wait(), "an install would overtake effects of the replaced state")
         position = Position(meta.index, meta.term)
         sequence = installer.finish(position, encode_conf(meta.conf), as_record(self._hard_state))
         self._cache.clear()
@@ -268,7 +282,7 @@ class Disk:
         self._last = self._boundary = self._applied = position
         self._conf = meta.conf
         self._conf_moved = self._hard_state_moved = False
-        self.installing = True
+        self._installs += 1
         self._writes.append(
             Write(
                 sequence,

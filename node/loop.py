@@ -186,6 +186,7 @@ class Loop:
         self.figures.turns += 1
         now = self._clock()
         self._receive(now)
+        self._install_arrived(now)
         self._tick(now)
         self._finish_writes()
         self._ask(now)
@@ -195,7 +196,8 @@ class Loop:
             self._drain_core(now)
         self._compact_history()
         parts = self._parts
-        parts.reads.release(parts.disk.applied.index)
+        if not parts.disk.installing:  # until then the old state is what a reader would see
+            parts.reads.release(parts.disk.applied.index)
         parts.calls.pump(self._soft.leader, parts.member_id)
         self._catching_up = parts.hub.catch_up(CATCH_UP_EVENTS)
         self._outputs.deliver(parts.hub.take_output())
@@ -216,7 +218,7 @@ class Loop:
         step = parts.core.step
         for frame in frames:
             if frame.channel is Channel.BULK:
-                self._receive_bulk(frame, now)
+                parts.snapshots.receive(frame.sender, frame.payload, now)
                 continue
             messages, calls = parts.peers.open(frame, now_ns)
             for message in messages:
@@ -225,12 +227,17 @@ class Loop:
             if calls:
                 parts.calls.take(frame.sender, calls)
 
-    def _receive_bulk(self, frame: Received, now: float) -> None:
+    def _install_arrived(self, now: float) -> None:
+        """Show the core a snapshot that has arrived as a whole.
+
+        Only once the disk would take its Ready at once: the installer is at hand now and not later,
+        and between the effects of the state that it replaces and itself no other write has a place.
+        """
         parts = self._parts
-        arrived = parts.snapshots.receive(frame.sender, frame.payload, now)
-        if arrived is None:
+        message = parts.snapshots.arrived
+        if message is None or not parts.disk.make_way_for_install():
             return
-        parts.core.step(arrived)
+        parts.core.step(message)
         self._drain_core(now)
         parts.snapshots.abandon()  # the core did not want it: it knows better by now
 

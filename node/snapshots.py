@@ -193,16 +193,21 @@ class Snapshots:
 
     # -- in --------------------------------------------------------------------------------------
 
-    def receive(self, sender: int, payload: bytes, now: float) -> InstallSnapshot | None:
-        """Take one frame of the bulk channel; returns the message once a snapshot is whole."""
+    def receive(self, sender: int, payload: bytes, now: float) -> None:
+        """Take one frame of the bulk channel; `arrived` shows when a snapshot is whole."""
         try:
             frame = _decode(payload)
         except msgspec.MsgspecError:
-            return None
+            return
         if isinstance(frame, ChunkReply):
             self._acknowledged(sender, frame, now)
-            return None
-        return self._take(sender, frame)
+        else:
+            self._take(sender, frame)
+
+    @property
+    def arrived(self) -> InstallSnapshot | None:
+        """What to tell the core of a snapshot that is whole; None = there is none."""
+        return self._arrived.message if self._arrived is not None else None
 
     def take_installer(self) -> Installer:
         """The core has accepted what arrived: its installer, to be finished by the disk."""
@@ -216,26 +221,25 @@ class Snapshots:
             self._give_up(self._arrived)
             self._arrived = None
 
-    def _take(self, sender: int, chunk: Chunk) -> InstallSnapshot | None:
+    def _take(self, sender: int, chunk: Chunk) -> None:
         receiving = self._current(sender, chunk)
         if receiving is None:
-            return None
+            return
         if chunk.sequence == receiving.wanted:
             checksum = checksum_of(chunk.records, receiving.checksum)
             if checksum != chunk.checksum:
                 self._refuse(receiving)
-                return None
+                return
             try:
                 receiving.installer.add(list(chunk.records))
             except QueueFull:
-                return None  # not acknowledged, so it comes again
+                return  # not acknowledged, so it comes again
             receiving.checksum = checksum
             receiving.wanted += 1
         self._send(sender, _encode(ChunkReply(chunk.stream, receiving.wanted)))
-        if not chunk.last or receiving.wanted != chunk.sequence + 1:
-            return None
-        self._receiving, self._arrived = None, receiving
-        return receiving.message
+        if chunk.last and receiving.wanted == chunk.sequence + 1:
+            self.abandon()  # one that still waits: newest first
+            self._receiving, self._arrived = None, receiving
 
     def _current(self, sender: int, chunk: Chunk) -> Receiving | None:
         receiving = self._receiving
