@@ -51,7 +51,8 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class ChunkReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """`wanted` is the next chunk expected; `refused` ends the stream."""
+    """`wanted` is the next chunk expected, 0 by who does not know the stream (yet, or any more);
+    `refused` ends it."""
 
     stream: int
     wanted: int
@@ -105,7 +106,7 @@ class Receiving:
     """The one install that is being received."""
 
     def __init__(
-        self, sender: int, stream: int, message: InstallSnapshot, installer: Installer
+        self, sender: int, stream: int, message: InstallSnapshot, installer: Installer, now: float
     ) -> None:
         self.sender = sender
         self.stream = stream
@@ -113,6 +114,7 @@ class Receiving:
         self.installer = installer
         self.wanted = 0
         self.checksum = 0
+        self.heard_at = now
 
 
 class Snapshots:
@@ -139,6 +141,8 @@ class Snapshots:
         self._sending: dict[int, Sending] = {}
         self._receiving: Receiving | None = None
         self._arrived: Receiving | None = None
+        self._completed = (0, 0)
+        """(sender, stream) of the last one that arrived as a whole."""
         self._outcomes: list[tuple[int, bool]] = []
 
     # -- out -------------------------------------------------------------------------------------
@@ -156,7 +160,8 @@ class Snapshots:
         self._pump(sending, now)
 
     def keep_house(self, now: float) -> list[tuple[int, bool]]:
-        """Send again what got lost; returns (peer, delivered) of streams that have ended."""
+        """Send again what got lost, give up what has fallen silent; returns (peer, delivered) of
+        streams to others that have ended."""
         for sending in list(self._sending.values()):
             if now - sending.heard_at > SILENCE_SECONDS_MAX:
                 self._end(sending, delivered=False)
@@ -164,6 +169,10 @@ class Snapshots:
                 sending.sent_at = now
                 for payload in sending.unacknowledged.values():
                     self._send(sending.to, payload)
+        receiving = self._receiving
+        if receiving is not None and now - receiving.heard_at > SILENCE_SECONDS_MAX:
+            self._receiving = None
+            self._give_up(receiving)
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
@@ -176,7 +185,8 @@ class Snapshots:
         sending = self._sending.get(sender)
         if sending is None or sending.stream != reply.stream:
             return
-        if reply.refused:
+        forgotten = reply.wanted == 0 and 0 not in sending.unacknowledged
+        if reply.refused or forgotten:  # a new process there knows nothing of the stream
             self._end(sending, delivered=False)
             return
         sending.heard_at = now
@@ -202,7 +212,7 @@ class Snapshots:
         if isinstance(frame, ChunkReply):
             self._acknowledged(sender, frame, now)
         else:
-            self._take(sender, frame)
+            self._take(sender, frame, now)
 
     @property
     def arrived(self) -> InstallSnapshot | None:
@@ -221,10 +231,11 @@ class Snapshots:
             self._give_up(self._arrived)
             self._arrived = None
 
-    def _take(self, sender: int, chunk: Chunk) -> None:
-        receiving = self._current(sender, chunk)
+    def _take(self, sender: int, chunk: Chunk, now: float) -> None:
+        receiving = self._current(sender, chunk) or self._begin(sender, chunk, now)
         if receiving is None:
             return
+        receiving.heard_at = now
         if chunk.sequence == receiving.wanted:
             checksum = checksum_of(chunk.records, receiving.checksum)
             if checksum != chunk.checksum:
@@ -240,18 +251,30 @@ class Snapshots:
         if chunk.last and receiving.wanted == chunk.sequence + 1:
             self.abandon()  # one that still waits: newest first
             self._receiving, self._arrived = None, receiving
+            self._completed = (sender, chunk.stream)
 
     def _current(self, sender: int, chunk: Chunk) -> Receiving | None:
         receiving = self._receiving
         if receiving and (receiving.sender, receiving.stream) == (sender, chunk.stream):
             return receiving
-        if chunk.sequence != 0 or chunk.message is None or chunk.message.sender != sender:
-            # A repetition of a stream that has ended here: whatever it wants to know, it is over.
-            self._send(sender, _encode(ChunkReply(chunk.stream, chunk.sequence + 1)))
+        return None
+
+    def _begin(self, sender: int, chunk: Chunk, now: float) -> Receiving | None:
+        """Take up another stream, if this is its beginning; else say what is known of it."""
+        message, stream = chunk.message, chunk.stream
+        if (sender, stream) == self._completed:
+            self._send(sender, _encode(ChunkReply(stream, chunk.sequence + 1)))
             return None
+        if chunk.sequence != 0 or message is None or message.sender != sender:
+            self._send(sender, _encode(ChunkReply(stream, 0)))
+            return None
+        receiving = self._receiving
         if receiving is not None:
+            if message.term < receiving.message.term:  # of a leader that has been replaced
+                self._send(sender, _encode(ChunkReply(stream, 0, refused=True)))
+                return None
             self._give_up(receiving)
-        self._receiving = Receiving(sender, chunk.stream, chunk.message, self._new_installer())
+        self._receiving = Receiving(sender, stream, message, self._new_installer(), now)
         return self._receiving
 
     def _refuse(self, receiving: Receiving) -> None:
