@@ -19,6 +19,8 @@ from cluster.zygote import Birth
 
 REPORT_BYTES_MAX = 64 * 1024
 """A line longer than this is not a report of ours; it is dropped."""
+ADOPTION_LOOKS = 50
+ADOPTION_PAUSE_S = 0.001
 STATUS_PATIENCE_S = 1.0
 """How long a dead child's status may take before it is unknown: a stopped zygote reaps nobody."""
 
@@ -59,11 +61,15 @@ class ChildProcess:
         with suppress(TimeoutError):
             async with asyncio.timeout(STATUS_PATIENCE_S):
                 await readable(self._forked.sentinel)
-        # The zygote may have died between the two looks.
-        if (status := self._reap()) is not None:
-            return status
         known = self._forked.exitcode
-        return UNKNOWN_STATUS if known is None else known
+        if known not in (None, UNKNOWN_STATUS):
+            return int(known)
+        # The zygote died too. Its descriptors closed a moment before its children became ours.
+        for _ in range(ADOPTION_LOOKS):
+            if (status := self._reap()) is not None:
+                return status
+            await asyncio.sleep(ADOPTION_PAUSE_S)
+        return UNKNOWN_STATUS
 
     async def report_ready(self) -> None:
         """Wait until `read_reports` has something to read."""
