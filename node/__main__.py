@@ -42,6 +42,7 @@ from node.publisher import Publisher
 from node.raft.config import RaftConfig
 from node.raft.core import Core
 from node.raft.message import ConfChange, ConfState
+from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM
 from node.reads import Reads
 from node.report import Reporter
 from node.snapshots import Snapshots
@@ -55,6 +56,7 @@ from store.directory import DataDirectory
 from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
 from store.fatal import EXIT_STORAGE
 from store.installer import Installer
+from store.record import Position
 from transport.mesh import Channel, Mesh, MeshConfig, MeshPort
 
 EXIT_CONFIG = 64
@@ -262,6 +264,7 @@ def open_patiently(config: NodeConfig) -> Store:
                 config.member_id,
                 store_config,
                 first_conf=first_conf,
+                first_position=Position(FOUNDING_INDEX, FOUNDING_TERM),
             )
         except DirectoryHeld:
             if time.monotonic() > until:

@@ -239,7 +239,8 @@ class Loop:
             return
         parts.core.step(message)
         self._drain_core(now)
-        parts.snapshots.abandon()  # the core did not want it: it knows better by now
+        if not parts.core.has_ready():  # else the disk has no room yet, and it may still be wanted
+            parts.snapshots.abandon()
 
     def _tick(self, now: float) -> None:
         late = now - self._ticked_at

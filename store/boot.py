@@ -35,6 +35,8 @@ from store.sweep import Sweep
 from store.writer import SteppedWriter, Writer
 
 _FIRST_GENERATION = 1
+BEGINNING = Position(0, 0)
+"""Before the first entry of any log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,13 @@ def open_store(
     config: StoreConfig,
     *,
     first_conf: bytes | None = None,
+    first_position: Position = BEGINNING,
 ) -> Store:
     """Take the directory, verify it and start the writer.
 
     `first_conf` is the membership of a member that starts for the first time; it is ignored when
-    the directory already has a history, and without it an empty directory is refused.
+    the directory already has a history, and without it an empty directory is refused. The member
+    then starts as if a snapshot of an empty state had been installed at `first_position`.
 
     Raises:
         DirectoryHeld: another process uses it.
@@ -79,7 +83,9 @@ def open_store(
     directory.acquire()
     try:
         mark = _mark_of(directory, member_id, first_conf)
-        engine = _engine_of(directory, mark, cluster_id, member_id, config, first_conf)
+        engine = _engine_of(
+            directory, mark, cluster_id, member_id, config, first_conf, first_position
+        )
         try:
             log = DurableLog(engine)
             image = _verified_image(log, engine, config)
@@ -115,6 +121,7 @@ def open_memory_store(
     config: StoreConfig,
     *,
     first_conf: bytes = b"",
+    first_position: Position = BEGINNING,
 ) -> MemoryStore:
     """Open what `engine` holds, or create it there; opening it again plays a restart.
 
@@ -123,7 +130,8 @@ def open_memory_store(
     """
     log = DurableLog(engine)
     if engine.get(record.META) is None:
-        engine.write(first_records(Meta(bytes(16), cluster_id, member_id), first_conf))
+        meta = Meta(bytes(16), cluster_id, member_id)
+        engine.write(first_records(meta, first_conf, first_position))
     image = log.load(config.tail_bytes_max)
     committer = Committer(engine, None, image, _sweep_of(engine, image, config))
     writer = SteppedWriter(committer, Intake(image, config))
@@ -134,14 +142,14 @@ def _sweep_of(engine: Engine, image: LogImage, config: StoreConfig) -> Sweep:
     return Sweep(engine, Floor(image.boundary, image.swept), image.generation, config)
 
 
-def first_records(meta: Meta, conf: bytes) -> list[Operation]:
-    """What a new database holds: an empty log, an empty state, the first membership."""
-    head = Head(1, HardState(0, 0, 0), Position(0, 0))
+def first_records(meta: Meta, conf: bytes, position: Position = BEGINNING) -> list[Operation]:
+    """What a new database holds: an empty log after `position`, an empty state, a membership."""
+    head = Head(1, HardState(position.term, 0, position.index), position)
     return [
         (record.META, record.encode_meta(meta)),
-        (record.FLOOR, record.encode_floor(Floor(Position(0, 0), 1))),
-        (record.CONF, record.encode_conf(0, conf)),
-        (record.APPLIED, record.encode_applied(Position(0, 0), b"")),
+        (record.FLOOR, record.encode_floor(Floor(position, position.index + 1))),
+        (record.CONF, record.encode_conf(position.index, conf)),
+        (record.APPLIED, record.encode_applied(position, b"")),
         (record.GENERATION, record.encode_generation(_FIRST_GENERATION)),
         (record.HEAD, record.encode_head(head)),
     ]
@@ -168,11 +176,13 @@ def _engine_of(
     member_id: int,
     config: StoreConfig,
     first_conf: bytes | None,
+    first_position: Position,
 ) -> Engine:
     figures = mark.figures
     if figures.write_seq == 0 and first_conf is not None:
         meta = Meta(figures.uuid, cluster_id, member_id)
-        return _create(directory, mark, first_records(meta, first_conf), config)
+        records = first_records(meta, first_conf, first_position)
+        return _create(directory, mark, records, first_position, config)
     if not directory.holds_database():
         raise Quarantined(
             f"the database is gone: batch {figures.write_seq} was acknowledged, "
@@ -187,7 +197,11 @@ def _engine_of(
 
 
 def _create(
-    directory: DataDirectory, mark: Mark, records: list[Operation], config: StoreConfig
+    directory: DataDirectory,
+    mark: Mark,
+    records: list[Operation],
+    position: Position,
+    config: StoreConfig,
 ) -> Engine:
     """Nothing was acknowledged as long as the mark is at 0: what an interrupted try left may go."""
     shutil.rmtree(directory.path, ignore_errors=True)
@@ -195,7 +209,8 @@ def _create(
     engine.write(records)
     _sync_parent(directory)
     figures = mark.figures
-    mark.update(MarkFigures(figures.uuid, figures.member_id, 1, 0, 0, 0, 0))
+    index, term = position.index, position.term
+    mark.update(MarkFigures(figures.uuid, figures.member_id, 1, term, 0, index, term))
     return engine
 
 
