@@ -15,7 +15,7 @@ from cluster.errors import ClusterError, NotRunning
 from tools.cli.completion import complete_cluster
 from tools.cli.duration import duration, format_duration
 from tools.cli.exit import Exit, Failure
-from tools.cli.progress import Launch, ready_lines, up_document
+from tools.cli.progress import Launch, ready_lines, tilde, up_document
 from tools.cli.session import Session, pass_session
 from tools.cli.status_view import NONE
 from tools.cli.table import columns, printable
@@ -231,7 +231,7 @@ def known_lines(session: Session, rows: list[dict[str, Any]]) -> list[str]:
                 row["leader"] or NONE,
                 NONE if row["uptime_ms"] is None else format_duration(row["uptime_ms"]),
                 ports or NONE,
-                printable(row["directory"]),
+                printable(tilde(row["directory"])),
             ]
         )
     return columns(table)

@@ -39,6 +39,8 @@ SOCKET_NAME_LONGEST = 40
 SYNC_SLOW_MS = 10.0
 SYNCS = 20
 FIRST_PORTS = (2379, 22379, 32379)
+OWN_PROCESS = "(conclave"
+"""What the processes of a cluster are called, in the words of `port_holder`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +170,16 @@ def nearest_existing(path: Path) -> Path:
 
 def check_ports(ports: Iterable[int], holder: Callable[[int], str]) -> Finding:
     """The ports that a first cluster takes are free; another block is chosen when not."""
-    held = [f"{port} by {holder(port)}" for port in ports if not port_is_free(port)]
-    if held:
-        return Finding(
-            "ports",
-            "warn",
-            f"held: {', '.join(held)}; another block is chosen",
-            "conclave ls, or stop the holder to get etcd's own ports",
-        )
-    return Finding("ports", "ok", f"{', '.join(map(str, ports))} are free")
+    held = {port: holder(port) for port in ports if not port_is_free(port)}
+    detail = ", ".join(f"{port} by {who}" for port, who in held.items())
+    if all(OWN_PROCESS in who for who in held.values()):
+        return Finding("ports", "ok", f"ours: {detail}" if held else "etcd's own ports are free")
+    return Finding(
+        "ports",
+        "warn",
+        f"held: {detail}; a new cluster takes another block",
+        "stop the holder to get etcd's own ports",
+    )
 
 
 def port_is_free(port: int) -> bool:

@@ -70,6 +70,17 @@ def test_check_ports_names_the_holder() -> None:
     assert f"held: {port} by pid " in finding.detail
 
 
+def test_check_ports_of_our_own_clusters_are_no_matter() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        finding = doctor.check_ports([port], lambda _: "pid 7 (conclave-n1)")
+
+    assert (finding.level, finding.detail) == ("ok", f"ours: {port} by pid 7 (conclave-n1)")
+
+
 def test_check_ports_free() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
