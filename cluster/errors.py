@@ -32,6 +32,12 @@ class ClusterError(Exception):
         }
 
 
+class Forbidden(ClusterError):
+    """The management socket serves the user who started the supervisor, and root."""
+
+    code = "forbidden"
+
+
 class StartFailed(ClusterError):
     """The daemon or a node ended before the cluster was ready."""
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cluster.errors import ClusterError, NotRunning, WaitTimeout, error_from
+from cluster.errors import ClusterError, Forbidden, NotRunning, WaitTimeout, error_from
 
 LINE_BYTES_MAX = 64 * 1024
+FORBIDDEN = 403
 
 
 class Answer:
@@ -85,6 +87,7 @@ def request(
     Raises:
         NotRunning: nobody listens at `path`, known at once.
         WaitTimeout: somebody listens and does not answer.
+        Forbidden: the daemon is another user's.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(timeout_s)
@@ -94,8 +97,10 @@ def request(
             f"{method} {target} HTTP/1.1\r\nHost: conclave\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        connection.sendall(head.encode("ascii") + body)
-        return Answer(connection, connection.makefile("rb"))
+        # A refusal may come, and the connection close, before all is sent: the answer still counts.
+        with suppress(BrokenPipeError):
+            connection.sendall(head.encode("ascii") + body)
+        answer = Answer(connection, connection.makefile("rb"))
     except TimeoutError:
         connection.close()
         raise WaitTimeout(
@@ -106,6 +111,10 @@ def request(
         raise NotRunning(
             f"no supervisor answers at {path}", hint="conclave up", data={"cause": str(error)}
         ) from error
+    if answer.status == FORBIDDEN:
+        answer.body()
+        raise Forbidden(f"the cluster at {path} belongs to another user")
+    return answer
 
 
 def request_json(
@@ -121,7 +130,7 @@ def request_json(
         document: dict[str, Any] = json.loads(answer.body())
     except TimeoutError:
         raise WaitTimeout(f"the supervisor did not finish within {timeout_s:g} s") from None
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise NotRunning("the supervisor ended while it answered") from error
     if "error" in document:
         raise error_from(document["error"])

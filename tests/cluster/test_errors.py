@@ -9,6 +9,7 @@ from cluster.errors import ClusterError, Held, NoSuchNode, PartlyDone, error_fro
 EXIT_CODES = {
     "failed": 1,
     "start-failed": 1,
+    "forbidden": 1,
     "bad-request": 2,
     "not-running": 3,
     "no-such-node": 3,
