@@ -56,7 +56,7 @@ def up_verb(ctx: click.Context, /, **options: Any) -> None:
             session.note(line)
     status = launched.status or ClusterClient(config.name).status()
     check_size(status, size_of(options))
-    session.result(up_document(launched, status), ready_lines(launched, status, session.out))
+    session.done(up_document(launched, status), ready_lines(launched, status, session.out))
     if options["attach"]:
         from tools.cli.attach import attach
 
@@ -136,7 +136,7 @@ def down_verb(session: Session, wipe: bool, yes: bool, every: bool, timeout: flo
     document = {"schema": "conclave/down.v1", "stopped": stopped, "already_down": already}
     lines = [f"{name} stopped{' and wiped' if wipe else ''}" for name in stopped]
     lines += [f"{name} {'wiped' if wipe else 'is down already'}" for name in already]
-    session.result({**document, "wiped": wipe}, lines or ["nothing runs"])
+    session.done({**document, "wiped": wipe}, lines or ["nothing runs"])
 
 
 def running_names() -> list[str]:
@@ -256,4 +256,4 @@ def rm_verb(session: Session, victim: str | None, force: bool, yes: bool) -> Non
         confirm(session, f"delete all data of {name} in {known.directory}", yes)
         take_down(name, wipe=True, timeout=ANSWER_MS)
     document = {"schema": "conclave/rm.v1", "cluster": name, "removed": known is not None}
-    session.result(document, [f"{name} removed" if known else f"there is no cluster {name}"])
+    session.done(document, [f"{name} removed" if known else f"there is no cluster {name}"])

@@ -73,7 +73,9 @@ def colour_of(kind: str) -> str:
 def facts_of(event: Event) -> str:
     """The fields that not every event has."""
     extra = {key: value for key, value in event.items() if key not in KNOWN_FIELDS}
-    return " ".join(f"{key}={fact(value)}" for key, value in extra.items() if value is not None)
+    return " ".join(
+        f"{key}={fact(value)}" for key, value in extra.items() if value not in (None, "")
+    )
 
 
 def fact(value: object) -> str:

@@ -88,7 +88,7 @@ def wait_verb(session: Session, condition: tuple[str, ...], timeout: float, peri
     event TYPE. Quote `term>7`, or the shell takes it for a redirection."""
     met = reach(session).wait(" ".join(condition), timeout_ms=int(timeout), for_ms=int(period))
     document = {"schema": "conclave/wait.v1", **met}
-    session.result(document, [f"{met['condition']} ({format_duration(met['waited_ms'])})"])
+    session.done(document, [f"{met['condition']} ({format_duration(met['waited_ms'])})"])
 
 
 @click.command("env", cls=Verb, short_help="Variables for etcdctl and for scripts.")

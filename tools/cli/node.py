@@ -145,7 +145,7 @@ def transfer_verb(session: Session, to: str | None, timeout: float) -> None:
         f"transfer → {done.get('to')} (term {done.get('term')},"
         f" {format_duration(done.get('ms') or 0)})"
     ]
-    session.result({"schema": "conclave/transfer.v1", **done}, lines)
+    session.done({"schema": "conclave/transfer.v1", **done}, lines)
 
 
 def report(session: Session, verb: str, act: Callable[[], Affected]) -> None:
@@ -163,7 +163,7 @@ def report(session: Session, verb: str, act: Callable[[], Affected]) -> None:
             raise
         affected = cast(Affected, error.data)
     document = {"schema": f"conclave/{verb}.v1", **affected}
-    session.result(document, affected_lines(verb, affected))
+    session.done(document, affected_lines(verb, affected))
     if affected["failed"]:
         raise failure_of(verb, affected)
 

@@ -45,6 +45,11 @@ class Session:
         """The verb's answer: the document with `--json`, else the lines."""
         self.line(encode(document) if self.json else "\n".join(lines))
 
+    def done(self, document: Mapping[str, object], lines: Iterable[str]) -> None:
+        """The answer of a verb that acts: what it did, which `-q` does not want to hear."""
+        if self.json or self.verbosity > QUIET:
+            self.result(document, lines)
+
     def line(self, text: str) -> None:
         """One line on stdout, out at once: streaming verbs are read line by line."""
         sys.stdout.write(text + "\n")

@@ -20,7 +20,7 @@ from click.shell_completion import shell_complete
 from cluster.errors import ClusterError
 from tools.cli.completion import complete_cluster
 from tools.cli.exit import Exit, Failure, Terminated
-from tools.cli.session import DEBUG, Session
+from tools.cli.session import DEBUG, QUIET, Session
 from tools.cli.settings import check_keys, load_settings, settings_paths
 from tools.cli.target import failure_from
 
@@ -46,7 +46,7 @@ def keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 def keep_quiet(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     """Store `-q`, which is the level below 0."""
     if value:
-        ctx.ensure_object(Session).verbosity = -1
+        ctx.ensure_object(Session).verbosity = QUIET
 
 
 def common_options() -> list[click.Option]:

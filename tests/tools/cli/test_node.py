@@ -138,3 +138,10 @@ def test_transfer_prints_the_new_leader(run: RunConclave, server: ManagementServ
     result = run("transfer", "n3")
 
     assert result.stdout == "transfer → n3 (term 8, 12 ms)\n"
+
+
+def test_node_verb_is_silent_when_told(run: RunConclave, server: ManagementServer) -> None:
+    server.verbs["kill"] = lambda _: affected("leader", "n2")
+
+    assert run("kill", "leader", "-q").output == ""
+    assert document_of(run("kill", "leader", "-q", "--json"))["done"] == ["n2"]
