@@ -31,7 +31,7 @@ from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.machine.envelope import RequestKind
 from node.machine.machine import Machine
-from node.peers import Peers
+from node.peers import PARCEL_BYTES_MAX, Peers
 from node.proposals import Proposals
 from node.proto import rpc_pb2
 from node.raft.core import Core
@@ -285,14 +285,13 @@ class Loop:
 
     def _propose(self) -> None:
         proposals = self._parts.proposals
-        if not proposals.waiting() or not self._soft.leader:
-            return
-        envelopes = proposals.take()
         core = self._parts.core
-        if core.propose(envelopes) in (Proposed.ACCEPTED, Proposed.FORWARDED):
+        while proposals.waiting() and self._soft.leader:
+            envelopes = proposals.take(PARCEL_BYTES_MAX)
+            if core.propose(envelopes) not in (Proposed.ACCEPTED, Proposed.FORWARDED):
+                proposals.put_back(envelopes)
+                return
             proposals.proposed(envelopes, core.term)
-        else:
-            proposals.put_back(envelopes)
 
     # -- out of the core -----------------------------------------------------------------------
 

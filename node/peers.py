@@ -1,4 +1,4 @@
-"""Raft messages to and from the other members: one frame per peer, channel and turn.
+"""Raft messages to and from the other members: one frame per peer, channel and turn, if it fits.
 
     Raft messages ──group by peer and channel──► Parcel ──msgpack──► mesh frame
     mesh frame ──► Parcel ──► Raft messages, lease calls; round trips into telemetry
@@ -15,7 +15,7 @@ while it was stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -28,6 +28,7 @@ from node.raft.message import (
     InstallSnapshot,
     Message,
     Propose,
+    entries_bytes,
 )
 from transport.mesh import Channel, Received
 
@@ -81,6 +82,9 @@ class RoundTrips(Protocol):
         """A heartbeat of this peer arrived."""
 
 
+PARCEL_BYTES_MAX = 1 << 20
+"""Messages with more data than this together travel in several frames: a window of appends is
+larger than a frame may be. One message always fits, since entries and proposals are limited."""
 ENTRY_TRAFFIC = (Append, AppendReply, Propose, InstallSnapshot)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Parcel).decode
@@ -107,7 +111,7 @@ class Peers:
         return [
             to
             for (to, channel), group in groups.items()
-            if not self._post(to, channel, group, now_ns)
+            if not all(self._post(to, channel, part, now_ns) for part in parts_of(group))
         ]
 
     def call(self, to: int, calls: list[Call]) -> bool:
@@ -151,3 +155,29 @@ class Peers:
             if now_ns - parcel.stamp > self._stale_ns:
                 return [m for m in messages if not isinstance(m, Heartbeat)]
         return messages
+
+
+def parts_of(group: list[Message]) -> Iterator[list[Message]]:
+    """The same messages in the same order, as few lists as the limit on parcels allows."""
+    if len(group) == 1:
+        yield group
+        return
+    part: list[Message] = []
+    room = PARCEL_BYTES_MAX
+    for message in group:
+        size = data_bytes(message)
+        if part and size > room:
+            yield part
+            part, room = [], PARCEL_BYTES_MAX
+        part.append(message)
+        room -= size
+    yield part
+
+
+def data_bytes(message: Message) -> int:
+    """What a message carries for others, without its own few fields."""
+    if isinstance(message, Append):
+        return entries_bytes(message.entries)
+    if isinstance(message, Propose):
+        return sum(map(len, message.data))
+    return 0

@@ -79,10 +79,18 @@ class Proposals:
         self._sequence += 1
         return pack(kind, self._origin, self._sequence, request)
 
-    def take(self) -> list[bytes]:
-        """All envelopes that wait to be proposed, in order of arrival."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
+    def take(self, bytes_max: int) -> list[bytes]:
+        """Envelopes that wait to be proposed, in order of arrival: as many as fit into one message
+        of `bytes_max`, but at least one if any waits."""
+        waiting = self._waiting
+        count = room = 0
+        for envelope in waiting:
+            room += len(envelope)
+            if room > bytes_max and count:
+                break
+            count += 1
+        self._waiting = waiting[count:]
+        return waiting[:count]
 
     def proposed(self, envelopes: list[bytes], term: int) -> None:
         """Raft took them, here or on the way to the leader, while `term` was the current one.

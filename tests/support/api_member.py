@@ -209,7 +209,7 @@ class ApiMember:
     def _turn(self) -> None:
         self._turn_due = False
         if not self.hold and self.leader:
-            for envelope in self._proposals.take():
+            for envelope in self._proposals.take(1 << 30):
                 self._apply(envelope)
             if self._reads.wants_round(self.now()):
                 self._reads.confirmed(self._reads.start(self.now()), self.index)
