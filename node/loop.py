@@ -202,7 +202,7 @@ class Loop:
         self._catching_up = parts.hub.catch_up(CATCH_UP_EVENTS)
         self._outputs.deliver(parts.hub.take_output())
         self._outputs.flush()
-        self._look_again()
+        self._look_again(now)
         if self._clock() - now > TURN_SECONDS_MAX:
             self.figures.slow_turns += 1
 
@@ -372,12 +372,15 @@ class Loop:
 
     # -- after a turn --------------------------------------------------------------------------
 
-    def _look_again(self) -> None:
-        """ZeroMQ announces only what is new, so the sockets are looked at until they are empty."""
+    def _look_again(self, now: float) -> None:
+        """ZeroMQ announces only what is new, so the sockets are looked at until they are empty.
+
+        Readers that gathered behind a round are let go on at its end, not at the next tick."""
         parts = self._parts
         self._inbox = parts.mesh.receive(FRAMES_PER_TURN)
         applicable = parts.applier.waiting and not parts.disk.installing
-        if self._inbox or applicable or self._catching_up:
+        readable = self._soft.leader and parts.reads.wants_round(now)
+        if self._inbox or applicable or self._catching_up or readable:
             self.wake()
 
     # -- things that change now and then ---------------------------------------------------------
