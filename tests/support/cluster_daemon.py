@@ -46,6 +46,7 @@ class Daemon:
         self.client = ClusterClient(self.config.name, socket=self.paths.socket)
         self.progress: list[dict[str, Any]] = []
         self._wait = wait
+        self._since = 0
         self._descendants: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
@@ -81,13 +82,32 @@ class Daemon:
         """The phases of the launch, or "error"."""
         return [line.get("phase", "error") for line in self.progress]
 
+    def named_memory(self) -> list[str]:
+        """What the supervisor or a process below it maps or holds open in /dev/shm."""
+        pids = [self.process.pid, *(process.pid for process in self.descendants())]
+        maps = [line for pid in pids for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+        links = [os.readlink(link) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()]
+        return [text for text in (*maps, *links) if "/dev/shm" in text]
+
     def node(self, name: str) -> Mapping[str, Any]:
         """One node's row."""
         return self.client.node(name)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """All events of a type."""
-        return [event for event in self.client.events() if event["type"] == kind]
+        """The events of a type since the last `repair`."""
+        return [event for event in self.history() if event["type"] == kind]
+
+    def history(self) -> list[dict[str, Any]]:
+        """All events since the last `repair`."""
+        return list(self.client.events(since=self._since))
+
+    def repair(self) -> Self:
+        """Make what a test has left whole again, so that the next one may have it."""
+        self.client.resume(["paused"])
+        self.client.start(["down"])
+        self.client.wait("ready", timeout_ms=int(PATIENCE_S * 1e3))
+        self._since = list(self.client.events())[-1]["seq"]
+        return self
 
     def descendants(self) -> list[psutil.Process]:
         """Every process below the supervisor; remembered, to be waited for at the end."""
