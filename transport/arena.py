@@ -160,8 +160,8 @@ class ArenaReader:
         """Return a private copy of a payload, or None when it is not there (any more)."""
         start = descriptor.offset + _SLOT.size
         end = start + descriptor.length
-        if descriptor.offset < PAGE_BYTES or end > len(self._map):
-            return None
+        if descriptor.offset < PAGE_BYTES or end > len(self._map) or not descriptor.ticket:
+            return None  # no slot, or one that no ticket was ever written to
         payload = self._map[start:end]
         # Both checks look at the time after the copy: a slot that was right before proves nothing.
         if _SLOT.unpack_from(self._map, descriptor.offset) != (

@@ -40,7 +40,7 @@ _HEADER: Final = Layout("<4sBBBBQQQQQQQQII")
 HEADER_BYTES: Final = _HEADER.size
 _CRC_OFFSET: Final = HEADER_BYTES - _CRC.size
 
-_IDENTITY: Final = Layout("<cQQQQ")
+_IDENTITY: Final = Layout("<cQQQQQ")
 _IDENTITY_MARK: Final = b"C"
 
 
@@ -231,11 +231,16 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     incarnation: int
     born_ns: int
     """When this life began, on the monotonic clock of the host: orders the lives of a member."""
+    dial: int = 0
+    """Which of this life's sockets it is. Two never share a routing id, not even while one closes:
+    if the closing one's connection is seen last, it takes the other's place, which then looks
+    connected for ever and delivers nothing.
+    """
 
     def encode(self) -> bytes:
         """Return the ZeroMQ routing id. Its first byte is not zero: those are ZeroMQ's own."""
         return _IDENTITY.pack(
-            _IDENTITY_MARK, self.cluster, self.member, self.incarnation, self.born_ns
+            _IDENTITY_MARK, self.cluster, self.member, self.incarnation, self.born_ns, self.dial
         )
 
     @staticmethod
@@ -247,5 +252,5 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
         """
         if len(data) != _IDENTITY.size or data[:1] != _IDENTITY_MARK:
             raise FrameRejected(Rejection.IDENTITY)
-        _, cluster, member, incarnation, born_ns = _IDENTITY.unpack(data)
-        return Identity(cluster, member, incarnation, born_ns)
+        _, cluster, member, incarnation, born_ns, dial = _IDENTITY.unpack(data)
+        return Identity(cluster, member, incarnation, born_ns, dial)

@@ -172,6 +172,7 @@ class Mesh:
         self._links: dict[int, Link] = {}
         self._strangers: dict[int, Identity] = {}  # by member, the latest heard last
         self._sequence = 0  # of all frames to all peers: a peer added again never sees it go back
+        self._dials = 0
         self._counters = Counters()
 
     def _open(self, undo: ExitStack) -> None:
@@ -209,7 +210,8 @@ class Mesh:
 
         def dial(channel: Channel) -> Dialer:
             path = self._path(peer, channel)
-            identity = self._identity.encode()
+            self._dials += 1
+            identity = msgspec.structs.replace(self._identity, dial=self._dials).encode()
             return self._sockets.dial(path, identity, queue_messages_max=self._queue(channel))
 
         link = self._links[peer] = Link(

@@ -145,8 +145,8 @@ class Sockets:
         socket.set(zmq.RCVHWM, queue_messages_max)
         # Before this size is allocated the connection is closed, and with it the sender's mistake.
         socket.set(zmq.MAXMSGSIZE, self._message_bytes_max)
-        # The same life of a peer dials again while its old connection still looks alive: the new
-        # one counts. By default ZeroMQ ignores the new one for as long as the old one stays.
+        # A dialer that lost its connection connects again while we may not have noticed the loss:
+        # the new one counts. By default ZeroMQ ignores it for as long as the old one stays.
         socket.set(zmq.ROUTER_HANDOVER, 1)
         socket.bind(_endpoint(path))
         listener = Listener(socket)
@@ -155,6 +155,8 @@ class Sockets:
 
     def dial(self, path: str, identity: bytes, *, queue_messages_max: int) -> Dialer:
         """Connect to `path`, now or whenever somebody binds it; announce `identity` on connection.
+
+        No two dialers of a context have had the same identity (see `transport.frame.Identity`).
 
         Raises:
             PathTooLong: `path` does not fit into a socket address.

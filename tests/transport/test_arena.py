@@ -160,6 +160,11 @@ def test_descriptor_of_another_size_is_none(data: bytes) -> None:
     assert Descriptor.decode(data) is None
 
 
+def test_empty_payload_at_a_place_never_written_is_nothing(untouched: Bench) -> None:
+    """Zeros there look like ticket 0 of generation 0, and zero is the checksum of nothing."""
+    assert untouched.reader.get(Descriptor(0, 0, PAGE_BYTES, 0, 0)) is None
+
+
 def test_descriptor_is_compared_whole(bench: Bench) -> None:
     descriptor = bench.put(b"payload")
     for name in ("generation", "ticket", "crc", "length"):

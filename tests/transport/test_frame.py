@@ -93,17 +93,17 @@ def test_well_formed_frame_of_unknown_kind_is_rejected() -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(u64, u64, u64, u64)
-def test_identity_survives_and_is_a_legal_routing_id(a: int, b: int, c: int, d: int) -> None:
-    wire = Identity(a, b, c, d).encode()
+@given(st.builds(Identity, u64, u64, u64, u64, u64))
+def test_identity_survives_and_is_a_legal_routing_id(identity: Identity) -> None:
+    wire = identity.encode()
 
-    assert Identity.decode(wire) == Identity(a, b, c, d)
+    assert Identity.decode(wire) == identity
     assert wire[0] != 0
     assert len(wire) <= 255
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.binary(max_size=40).filter(lambda data: len(data) != 33 or data[:1] != b"C"))
+@given(st.binary(max_size=50).filter(lambda data: len(data) != 41 or data[:1] != b"C"))
 def test_foreign_routing_id_is_no_identity(data: bytes) -> None:
     with pytest.raises(FrameRejected) as caught:
         Identity.decode(data)

@@ -129,6 +129,37 @@ def test_frames_of_a_former_life_are_refused_after_its_successor_was_heard(
     assert [r.incarnation for r in received] == [22]
 
 
+def test_no_two_connections_of_a_life_share_a_routing_id(mesh: Mesh, tmp_path: Path) -> None:
+    """A link that dialled again at the wrong moment was connected for ever and delivered nothing.
+
+    The listener had not yet looked at either connection, and took the closing one for the newer.
+    """
+    sockets = Sockets(message_bytes_max=1 << 20)
+    listeners = [
+        sockets.listen(f"{tmp_path}/{PEER:016x}.{channel}", queue_messages_max=10)
+        for channel in Channel
+    ]
+    announced: list[bytes] = []
+
+    def collected(count: int) -> bool:
+        sockets.notice()
+        for listener in listeners:
+            while (message := listener.receive()) is not None:
+                announced.append(message[0])
+        return len(announced) >= count
+
+    receive_until(mesh, lambda _: collected(len(Channel)))
+    for incarnation in (21, 22):
+        life = Identity(CLUSTER, PEER, incarnation, incarnation * 1_000)
+        dial_and_send(sockets, mesh, tmp_path, life, frame_to(mesh, incarnation=incarnation))
+        receive_until(mesh, bool)
+    receive_until(mesh, lambda _: collected(2 * len(Channel)))
+    sockets.close()
+
+    assert len(set(announced)) == len(announced)
+    assert {Identity.decode(identity).incarnation for identity in announced} == {11}
+
+
 def test_frame_meant_for_our_predecessor_is_refused(mesh: Mesh, tmp_path: Path) -> None:
     refused_as(mesh, tmp_path, frame_to(mesh, to_incarnation=10), Rejection.PREDECESSOR)
 

@@ -130,6 +130,16 @@ def meet(one: MeshPort, two: MeshPort) -> None:
             heard[2] += len(two.receive(10))
 
 
+def hear_of(one: MeshPort, successor: MeshPort) -> None:
+    """Let member 1 receive something of a new life; before, it may speak to the former one."""
+    deadline = time.monotonic() + DEADLINE_S
+    sent = False
+    while not any(received.payload == b"up" for received in one.receive(10)):
+        assert time.monotonic() < deadline
+        successor.receive(10)
+        sent = sent or successor.send(1, Channel.CONTROL, b"up")
+
+
 def drain(mesh: MeshPort, count: int) -> list[bytes]:
     """Return the next payloads."""
     return [r.payload for r in receive_until(mesh, lambda batch: len(batch) >= count)]
@@ -279,6 +289,7 @@ def test_new_life_is_reached_and_the_old_one_is_over(ground: Ground) -> None:
     two.close()
     successor = ground.join(2, 22)
     successor.add_peer(1)
+    hear_of(one, successor)
     meet(one, successor)
     assert one.send(2, Channel.APPEND, b"to the new life")
     assert successor.send(1, Channel.APPEND, b"from the new life")

@@ -87,18 +87,6 @@ def test_descriptor_wakes_for_a_message_and_is_quiet_when_all_is_read(
     assert (quiet, awake) == ([], [sockets.fileno()])
 
 
-def test_second_connection_of_the_same_identity_takes_over(
-    sockets: Sockets, tmp_path: Path
-) -> None:
-    listener, first = listen(sockets, tmp_path), dial(sockets, tmp_path)
-    wait(sockets, lambda: first.send(b"first"))
-    receive(sockets, listener, 2)
-    second = dial(sockets, tmp_path)
-    wait(sockets, lambda: second.send(b"second"))
-
-    assert receive(sockets, listener, 2) == [(b"me", b""), (b"me", b"second")]
-
-
 def test_queue_is_bounded(sockets: Sockets, tmp_path: Path) -> None:
     """Ten in the dialer, the announcement among them; ten in the listener; some in the kernel."""
     listen(sockets, tmp_path)
