@@ -159,8 +159,7 @@ def confirm(session: Session, deed: str, yes: bool) -> None:
     """Ask before something that cannot be undone: on a terminal only, else `--yes` is needed.
 
     Raises:
-        Failure: there is nobody to ask.
-        click.Abort: the answer was no.
+        Failure: the answer was no, or there is nobody to ask.
     """
     if yes:
         return
@@ -171,7 +170,8 @@ def confirm(session: Session, deed: str, yes: bool) -> None:
             cause="there is no terminal to ask at",
             hint="the same command with --yes",
         )
-    click.confirm(f"{deed[0].upper()}{deed[1:]}?", abort=True, err=True)
+    if not click.confirm(f"{deed[0].upper()}{deed[1:]}?", err=True):
+        raise Failure("nothing was deleted", cause="the answer was no")
 
 
 @click.command("ls", cls=Verb, short_help="Clusters known here.")

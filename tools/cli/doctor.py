@@ -101,6 +101,25 @@ def check_kernel(calls: Sequence[tuple[str, bool]]) -> Finding:
     return Finding("kernel", "ok", f"Linux {os.uname().release}")
 
 
+def kernel_calls() -> list[tuple[str, bool]]:
+    """Try each call that the supervisor rests on; a sandbox may refuse what the kernel has."""
+    probes: dict[str, Callable[[], int]] = {
+        "pidfd_open": lambda: os.pidfd_open(os.getpid()),
+        "memfd_create": lambda: os.memfd_create("conclave-doctor"),
+        "eventfd": lambda: os.eventfd(0),
+    }
+    return [(name, opens(probe)) for name, probe in probes.items()]
+
+
+def opens(probe: Callable[[], int]) -> bool:
+    """Whether a call gives a descriptor, which is closed again."""
+    try:
+        os.close(probe())
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 def check_open_files(soft: int, hard: int) -> Finding:
     """Enough descriptors for clients, tables and links."""
     if soft == resource.RLIM_INFINITY or soft >= OPEN_FILES_WANTED:
@@ -277,11 +296,10 @@ def examine(runtime: Path, data: Path, stale: Sequence[str]) -> list[Finding]:
     """Every check against this machine."""
     import psutil
 
-    calls = [(name, hasattr(os, name)) for name in ("pidfd_open", "memfd_create", "eventfd")]
     return [
         check_python(sys.version_info[:3]),
         check_packages(metadata.requires(DISTRIBUTION) or []),
-        check_kernel(calls),
+        check_kernel(kernel_calls()),
         check_open_files(*resource.getrlimit(resource.RLIMIT_NOFILE)),
         check_memory(psutil.virtual_memory().available),
         check_shared_memory(Path("/dev/shm")),  # noqa: S108 - the mount itself is what we look at

@@ -117,9 +117,7 @@ class Verb(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Refuse unknown keys in this verb's table of the settings files, then parse."""
-        table = (parent.default_map or {}).get(info_name or "") if parent is not None else None
-        if isinstance(table, dict):
-            check_keys(table, {p.name for p in self.params if p.name}, f"table [{info_name}]")
+        check_table(parent, info_name, {option.name for option in self.params if option.name})
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -131,6 +129,17 @@ class VerbGroup(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", CONTEXT_SETTINGS)
         super().__init__(*args, **kwargs)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Refuse tables of verbs that there are not, then parse."""
+        check_table(parent, info_name, set(self.commands))
+        return super().make_context(info_name, args, parent, **extra)
 
 
 class Root(click.Group):
@@ -174,7 +183,9 @@ class Root(click.Group):
             near = get_close_matches(args[0], self.modules)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise click.UsageError(f"there is no verb {args[0]!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        # The name proper, so that an alias has the same variables and settings.
+        return self.aliases.get(name or "", name), command, rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs before the options: they are what the reader came for."""
@@ -220,6 +231,18 @@ class Root(click.Group):
         known = {option.name for option in self.params if option.name} | set(self.modules)
         check_keys(settings, known, "the settings file")
         return settings
+
+
+def check_table(parent: click.Context | None, verb: str | None, known: set[str]) -> None:
+    """Look through the table of the settings files that is named after a verb.
+
+    Raises:
+        Failure: it holds a key that is not known.
+    """
+    settings = parent.default_map if parent is not None else None
+    table = settings.get(verb) if settings and verb else None
+    if isinstance(table, dict):
+        check_keys(table, known, f"table [{verb}]")
 
 
 def working_directory() -> Path:

@@ -359,3 +359,20 @@ def test_completion_offers_the_nodes_of_the_cluster(cluster: ConclaveHome) -> No
     )
 
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == NODES
+
+
+def test_attached_cluster_is_killed_by_the_second_ctrl_c(home: ConclaveHome) -> None:
+    attached = home.start("up", "-n", "1", "--attach")
+    first_lines(attached, 1)
+    pids = processes_of(home.document("status"))
+    home.done("pause", "n1")
+
+    attached.send_signal(signal.SIGINT)
+    assert attached.stderr is not None
+    while "again kills" not in attached.stderr.readline():
+        assert attached.poll() is None
+    attached.send_signal(signal.SIGINT)
+    attached.communicate(timeout=DEADLINE_S)
+
+    assert attached.returncode == Exit.INTERRUPTED
+    await_end(pids)

@@ -147,16 +147,32 @@ def test_settings_of_a_verb_are_read_as_typed(run: RunConclave, home: Path) -> N
     [
         ('clutser = "x"', "does not know 'clutser'"),
         ('[status]\nwathc = "1s"', "does not know 'wathc'"),
+        ("[kv]\ngte = {}", "does not know 'gte'"),
+        ("[kv.get]\nlimt = 5", "does not know 'limt'"),
         ("cluster = ", "is not valid TOML"),
     ],
 )
 def test_settings_misspelt_are_refused(run: RunConclave, home: Path, text: str, said: str) -> None:
     write_settings(home / "conclave.toml", text)
 
-    result = run("status")
+    result = run(*(["kv", "get", "a"] if "kv" in text else ["status"]))
 
     assert result.exit_code == Exit.USAGE
     assert said in result.stderr
+
+
+def test_settings_of_a_verb_hold_for_its_alias(run: RunConclave, home: Path) -> None:
+    write_settings(home / "conclave.toml", '[status]\nwatch = "soon"\n')
+
+    assert "'soon' is not a duration" in run("st").stderr
+
+
+def test_option_from_the_environment_is_read_as_typed(
+    run: RunConclave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONCLAVE_WAIT_TIMEOUT", "30")
+
+    assert "'30' has no unit" in run("wait", "ready").stderr
 
 
 def test_several_running_clusters_must_be_told_apart(run: RunConclave, home: Path) -> None:
