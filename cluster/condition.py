@@ -1,4 +1,4 @@
-"""What `wait` can wait for: predicates over the status document, or an event to come. Pure.
+"""What `wait` can wait for: predicates over the status document, or an event to come. No I/O.
 
 ready   leader   no-leader   converged   down   node n2=paused   term>7   event leader.elected
 """
@@ -33,7 +33,7 @@ HINT = "ready, leader, no-leader, converged, down, node n2=paused, term>7, event
 
 @dataclass(frozen=True, slots=True)
 class StatusCondition:
-    """Holds or does not hold at a moment."""
+    """Holds or does not hold at a moment; may remember what it saw before."""
 
     holds: Callable[[StatusDocument], bool]
 
@@ -55,6 +55,8 @@ def parse(text: str) -> Condition:
         BadRequest: it cannot be read.
     """
     text = text.strip()
+    if text == "converged":
+        return StatusCondition(Converged().holds)
     if text in WORDS:
         return StatusCondition(WORDS[text])
     if figure := FIGURE.fullmatch(text):
@@ -87,15 +89,26 @@ def _node(name: str, wanted: str) -> StatusCondition:
     )
 
 
-def converged(status: StatusDocument) -> bool:
+class Converged:
     """There is a leader, and every node with a process serves and has applied what is committed.
 
+    "Is committed" means: was, at the first look. Under writes the commit index never waits for the
+    last node to show that it has applied it, and what is asked is whether that one has caught up.
     Nodes that are down do not count: nobody can wait for them. A paused one counts.
     """
-    live = [node for node in status["nodes"] if node["state"] in LIVE_WORDS]
-    return status["leader"] is not None and all(
-        node["state"] == "running" and node["applied"] == status["commit"] for node in live
-    )
+
+    def __init__(self) -> None:
+        self._target: int | None = None
+
+    def holds(self, status: StatusDocument) -> bool:
+        """Look; the first look also sets what there is to catch up with."""
+        if self._target is None:
+            self._target = status["commit"]
+        target = self._target
+        live = [node for node in status["nodes"] if node["state"] in LIVE_WORDS]
+        return status["leader"] is not None and all(
+            node["state"] == "running" and (node["applied"] or 0) >= target for node in live
+        )
 
 
 WORDS: dict[str, Callable[[StatusDocument], bool]] = {
@@ -103,5 +116,4 @@ WORDS: dict[str, Callable[[StatusDocument], bool]] = {
     "leader": lambda status: status["leader"] is not None,
     "no-leader": lambda status: status["leader"] is None,
     "down": lambda status: status["state"] == "DOWN",
-    "converged": converged,
 }

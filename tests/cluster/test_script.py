@@ -50,6 +50,8 @@ class Tables:
                 return "ok"
             case "holds":
                 return self.holds(step.command.removeprefix("holds "))
+            case "still":
+                return yes(self.condition.holds(self.status))
             case "matches":
                 condition = parse(f"event {step.words[0]}")
                 assert isinstance(condition, EventCondition)
@@ -127,6 +129,7 @@ class Tables:
         except BadRequest as error:
             return f"{error.code}: {error.message}"
         assert isinstance(condition, StatusCondition)
+        self.condition = condition
         return yes(condition.holds(self.status))
 
 
