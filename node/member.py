@@ -20,6 +20,7 @@ from node.machine.wire import varint
 from node.proto import rpc_pb2
 from node.raft.ready import Role as RaftRole
 from node.status import Identity, MemberRecord, MemberStatus, Role, SyncTimes
+from store.writer import SYNC_BOUNDS_SECONDS
 
 ROLES = {
     RaftRole.FOLLOWER: Role.FOLLOWER,
@@ -180,6 +181,7 @@ class Member:
         parts, figures = self._parts, self._loop.figures
         core = parts.core.status()
         size = parts.disk.size_on_disk()
+        syncs = parts.disk.sync_figures()
         return MemberStatus(
             role=ROLES[core.role],
             term=core.term,
@@ -197,7 +199,7 @@ class Member:
             proposals_pending=parts.proposals.pending,
             proposals_failed=parts.proposals.failed,
             writer_batches=parts.disk.queue_depth(),
-            sync_times=SyncTimes(),
+            sync_times=SyncTimes(SYNC_BOUNDS_SECONDS, syncs.buckets, syncs.sum_seconds),
             slow_turns=figures.slow_turns,
         )
 

@@ -25,6 +25,7 @@ when its owner says so.
 import contextlib
 import os
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -39,6 +40,8 @@ from store.errors import check
 from store.log import Batch
 
 _SYNCS_REMEMBERED = 512
+SYNC_BOUNDS_SECONDS = tuple(0.001 * 2**step for step in range(14))
+"""Upper bounds of the histogram of write times: those of etcd's own metric."""
 
 
 class SyncFigures(Record, frozen=True, gc=False):
@@ -49,6 +52,10 @@ class SyncFigures(Record, frozen=True, gc=False):
     p50_us: int
     p99_us: int
     max_us: int
+    buckets: tuple[int, ...] = (0,) * (len(SYNC_BOUNDS_SECONDS) + 1)
+    """All writes since the start: `buckets[i]` took at most `SYNC_BOUNDS_SECONDS[i]` and more than
+    the bound before; the last one has no bound."""
+    sum_seconds: float = 0.0
 
 
 class BatchWriter(Protocol):
@@ -272,10 +279,15 @@ class _SyncTimes:
     def __init__(self) -> None:
         self._ring: deque[int] = deque(maxlen=_SYNCS_REMEMBERED)
         self._count = 0
+        self._buckets = [0] * (len(SYNC_BOUNDS_SECONDS) + 1)
+        self._sum_seconds = 0.0
 
     def add(self, nanoseconds: int) -> None:
         self._ring.append(nanoseconds)
         self._count += 1
+        seconds = nanoseconds / 1e9
+        self._sum_seconds += seconds
+        self._buckets[bisect_left(SYNC_BOUNDS_SECONDS, seconds)] += 1
 
     def figures(self) -> SyncFigures:
         times = sorted(self._ring.copy())  # one C call: the other thread cannot append meanwhile
@@ -283,4 +295,11 @@ class _SyncTimes:
             return SyncFigures(0, 0, 0, 0)
         at = len(times) - 1
         p50, p99 = times[at // 2], times[at * 99 // 100]
-        return SyncFigures(self._count, p50 // 1000, p99 // 1000, times[-1] // 1000)
+        return SyncFigures(
+            self._count,
+            p50 // 1000,
+            p99 // 1000,
+            times[-1] // 1000,
+            tuple(self._buckets),
+            self._sum_seconds,
+        )
