@@ -36,6 +36,7 @@ class ConclaveHome:
             "XDG_RUNTIME_DIR": str(self.runtime),
             "XDG_DATA_HOME": str(directory / "data"),
             "XDG_CONFIG_HOME": str(directory / "config"),
+            "TMPDIR": str(directory),
         }
 
     def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
