@@ -133,14 +133,15 @@ class Change:
 
         A tombstone below the compact revision does not count, whether physical compaction has come
         by or not: what is written must not depend on that, because its pace differs by member.
+        Most stores have none above it, and then a new key costs no search.
         """
         if self._tombstone_revision < self._compact_revision or not self._tombstone_revision:
             return None
         corpse = self.get(DEAD + key)
-        if corpse is None:
+        if corpse is None or main_of(corpse) < self._compact_revision:
             return None
         self.effects[DEAD + key] = None
-        return None if main_of(corpse) < self._compact_revision else corpse
+        return corpse
 
     def _move(self, key: bytes, old_lease: int, lease: int) -> None:
         if old_lease:

@@ -84,7 +84,11 @@ def visible(view: View, lo: bytes, hi: bytes | None, revision: int) -> Iterator[
 
 
 def _newest(view: View, lo: bytes, hi: bytes | None) -> Iterator[Version]:
-    """The newest version of each key that lives or died not too long ago, in key order."""
+    """The newest version of each key that lives or died not too long ago, in key order.
+
+    A tombstone below the compact revision may still lie beside a new life of its key. It comes as
+    well and does no harm: nobody asks for a revision at which it was not yet a tombstone.
+    """
     if hi is not None and hi <= lo:
         return
     dead = view.scan(*bounds(DEAD, lo, hi))
@@ -93,8 +97,6 @@ def _newest(view: View, lo: bytes, hi: bytes | None) -> Iterator[Version]:
         while corpse is not None and corpse[0][1:] < key[1:]:
             yield corpse
             corpse = next(dead, None)
-        if corpse is not None and corpse[0][1:] == key[1:]:
-            corpse = next(dead, None)  # it died, but lives again: the chain goes through its death
         yield key, record
     while corpse is not None:
         yield corpse
