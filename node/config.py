@@ -51,6 +51,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Entries kept behind the applied index before the log is compacted."""
     log_entries_kept: int = 5_000
     """Entries left for slow followers when the log is compacted."""
+    log_entries_held_max: int = 100_000
+    """Entries left at most for a follower that is catching up, after a snapshot for instance."""
     snapshot_chunk_bytes: int = 256 * 1024
     snapshot_streams_max: int = 2
     quota_backend_bytes: int = 2 << 30
@@ -71,6 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "one request fits below the uncommitted cap",
         )
         require(self.log_entries_max > self.log_entries_kept, "compaction removes something")
+        require(self.log_entries_held_max >= self.log_entries_kept, "what is kept may be held")
         require(self.writer_bytes_max >= self.uncommitted_bytes_max, "the writer takes a full tail")
 
 

@@ -38,6 +38,7 @@ from node.raft.core import Core
 from node.raft.message import ConfState, InstallSnapshot, Message
 from node.raft.ready import Note, Proposed, Ready, Role, SoftState
 from node.reads import Reads
+from node.retention import dispensable
 from node.snapshots import Snapshots
 from node.transfers import Transfers
 from node.watch import WatchHub
@@ -439,13 +440,13 @@ class Loop:
             parts.disk.flush_effects()
 
     def _compact_log(self) -> None:
-        """Keep some entries for followers that are a little behind; a snapshot serves the rest."""
-        disk = self._parts.disk
-        limits = self._limits
-        cut = disk.durable_applied.index - limits.log_entries_kept
-        excess = limits.log_entries_max - limits.log_entries_kept
-        if cut - disk.first_index() >= excess and disk.has_room():
-            disk.compact(cut)
+        disk, core = self._parts.disk, self._parts.core
+        excess = disk.durable_applied.index - disk.first_index() + 1 - self._limits.log_entries_max
+        if excess > 0 and disk.has_room():
+            peers = core.status().progress.values()
+            cut = dispensable(disk.durable_applied.index, peers, self._limits)
+            if cut >= disk.first_index():
+                disk.compact(cut)
 
 
 def revocation(lease_id: int) -> bytes:
