@@ -194,11 +194,15 @@ def compose(
     peers = Peers(mesh, page, int(election_seconds * 1e9))
     core = Core(raft_config(config), disk, random.Random(draw(64)), disk.applied.index)  # noqa: S311
 
+    def adopt_conf(conf: ConfState) -> None:
+        parts.conf = conf
+        connect(conf, config.member_id, mesh, page)
+
     def change_conf(change: ConfChange) -> ConfState:
         """A committed change takes effect in the core, on disk, and in who is connected."""
-        conf = parts.conf = core.apply_conf_change(change)
+        conf = core.apply_conf_change(change)
         disk.conf_changed(conf)
-        connect(conf, config.member_id, mesh, page)
+        adopt_conf(conf)
         return conf
 
     applier = Applier(
@@ -240,6 +244,7 @@ def compose(
         hub=hub,
         machine=machine,
         new_machine=lambda: Machine(store.view, disk.applied.index),
+        adopt_conf=adopt_conf,
         reporter=reporter,
         member_id=config.member_id,
         conf=disk.initial_state()[1],

@@ -98,6 +98,8 @@ class Parts:
     machine: Machine
     """Replaced when a snapshot is installed."""
     new_machine: Callable[[], Machine]
+    adopt_conf: Callable[[ConfState], None]
+    """Makes a configuration the applied one: sets `conf`, connects to whom it names."""
     reporter: Reporter
     member_id: int
     conf: ConfState
@@ -273,7 +275,7 @@ class Loop:
         for write in parts.disk.take_durable():
             self._outgoing += write.messages
             if write.generation is not None:
-                self._adopt_snapshot()
+                self._adopt_snapshot(write.conf)
             if write.token is not None:
                 parts.core.persisted(write.token)
 
@@ -362,8 +364,9 @@ class Loop:
         if not disk.busy and not disk.installing and self._parts.applier.compact(COMPACT_RECORDS):
             disk.flush_effects()
 
-    def _adopt_snapshot(self) -> None:
+    def _adopt_snapshot(self, conf: ConfState) -> None:
         parts = self._parts
+        parts.adopt_conf(conf)
         machine = parts.machine = parts.new_machine()
         parts.applier.replace_machine(machine)
         parts.hub.replace_history(machine)

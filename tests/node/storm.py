@@ -67,7 +67,7 @@ class Storm:
 
     def __init__(self, seed: int, members: int = 3) -> None:
         self.chance = Random(seed)
-        queue = self.chance.choice([2, 4, 1024])
+        queue = self.chance.choice([2, 5, 1024])
         self.cluster = MemberCluster(
             members,
             seed=seed,
@@ -100,7 +100,7 @@ class Storm:
         last = cluster.put(1, prefix=b"last")
         self.puts += last
         cluster.until(lambda: all(self._answered(node) for node in cluster))
-        cluster.converge()
+        cluster.converge(120)
         self.snapshots = sum(node.journal.count("raft.snapshot_installed") for node in self.cluster)
         self._check()
 

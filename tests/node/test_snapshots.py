@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.config import Limits
+from node.raft.message import ConfChange, ConfChangeKind
 from node.raft.ready import Role
 from store.config import StoreConfig
 from store.log import DurableLog
@@ -162,7 +163,7 @@ def test_receiverKilledInTheMiddle_isNotStreamedIntoTheVoid() -> None:
     assert leader.role is Role.LEADER
 
 
-def lagging_with_effects(cluster: MemberCluster, count: int = 30) -> tuple[Node, Node]:
+def lagging_with_effects(cluster: MemberCluster, count: int = 40) -> tuple[Node, Node]:
     """As `lagging`, but the follower applies one more entry just before the snapshot comes."""
     leader = cluster.elect()
     late = cluster.followers()[0]
@@ -174,7 +175,7 @@ def lagging_with_effects(cluster: MemberCluster, count: int = 30) -> tuple[Node,
     late.turn()
     cluster.cut_off(late.id)
     cluster.put(count)
-    cluster.until(lambda: leader.parts.disk.first_index() > late.applied + 1)
+    cluster.until(lambda: leader.parts.disk.first_index() > late.parts.disk.last_index() + 1)
     return leader, late
 
 
@@ -236,7 +237,8 @@ def test_install_underWay_releasesNoRead() -> None:
 
 def test_secondInstall_whileTheFirstIsUnderWay() -> None:
     """Nothing is read or applied until the last of them is on disk."""
-    cluster = MemberCluster(limits=LIMITS)
+    limits = Limits(**COARSE, log_entries_held_max=5)
+    cluster = MemberCluster(limits=limits)
     leader, late = lagging(cluster)
     late.stalled = True
     cluster.network.heal()
@@ -259,3 +261,57 @@ def test_secondInstall_whileTheFirstIsUnderWay() -> None:
     assert seen
     assert seen[0] >= wanted
     assert len(cluster.hashes()) == 1
+
+
+def change(cluster: MemberCluster, kind: ConfChangeKind, member: int) -> None:
+    """Carry one change of the configuration through the log."""
+
+    def effective() -> bool:
+        conf = cluster.elect().parts.conf
+        inside = {*conf.voters, *conf.learners}
+        return (member in inside) == (kind is not ConfChangeKind.REMOVE)
+
+    cluster.elect().parts.core.propose_conf_change(ConfChange(kind, member))
+    cluster.until(effective)
+
+
+def test_install_bringsTheConfigurationAlong() -> None:
+    """Members that came and went meanwhile are peers, or are not, when the snapshot is there."""
+    cluster = MemberCluster(4, spares=1, limits=LIMITS)
+    leader = cluster.elect()
+    late, leaving, _ = cluster.followers()
+    cluster.cut_off(late.id)
+    change(cluster, ConfChangeKind.REMOVE, leaving.id)
+    change(cluster, ConfChangeKind.ADD_LEARNER, 5)
+    cluster.put(60)
+    cluster.until(lambda: leader.parts.disk.first_index() > late.applied + 1)
+
+    cluster.network.heal()
+    cluster.until(lambda: late.journal.count(INSTALLED))
+
+    assert late.parts.conf == leader.parts.conf
+    assert leaving.id not in late.process.mesh.peers()
+    assert 5 in late.process.mesh.peers()
+    assert late.links.dropped == [leaving.id]
+
+
+def test_followerOfABusyLeader_catchesUp() -> None:
+    """The log is kept from the snapshot on while it travels, however much is written meanwhile."""
+    cluster = MemberCluster(limits=LIMITS)
+    leader, late = lagging(cluster)
+    leader.put(b"large", bytes(40_000))
+    cluster.network.fate = lambda letter: (2,) if letter.channel is Channel.BULK else (0,)
+    cluster.network.heal()
+    number = 0
+
+    def busy() -> bool:
+        nonlocal number
+        for _ in range(3):
+            number += 1
+            leader.put(b"k%d" % (number % 10), b"%d" % number)
+        cluster.settle()
+        return late.applied > leader.applied - 10
+
+    cluster.until(busy, 10.0)
+
+    assert late.journal.count(INSTALLED) == 1

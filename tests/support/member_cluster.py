@@ -32,10 +32,12 @@ from node.member import Member, Sinks
 from node.proto import rpc
 from node.raft.message import ConfState
 from node.raft.ready import Note, Role
+from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM
 from node.status import Identity
-from store.boot import MemoryStore, open_memory_store
+from store.boot import BEGINNING, MemoryStore, open_memory_store
 from store.config import StoreConfig
 from store.memory import MemoryEngine
+from store.record import Position
 from transport.memory import MemoryMesh, MemoryNetwork
 from transport.mesh import MeshConfig
 
@@ -44,6 +46,8 @@ TICK_SECONDS = 0.01
 TICKS = Ticks(tick_ms=10, heartbeat=2, election=10)
 ROUNDS_MAX = 2_000
 """Rounds of turns and syncs in which a cluster must come to rest between two ticks."""
+
+FOUNDING = Position(FOUNDING_INDEX, FOUNDING_TERM)
 
 T = TypeVar("T")
 Outcome = Answer | Refusal
@@ -224,6 +228,7 @@ class Node:
             self.id,
             cluster.store_config,
             first_conf=encode_conf(self._founders),
+            first_position=FOUNDING if self._founders.voters else BEGINNING,
         )
         mesh = cluster.network.join(
             MeshConfig(
@@ -366,7 +371,7 @@ class MemberCluster:
         spares: int = 0,
         start: bool = True,
     ) -> None:
-        """`spares` more have a disk, but no place in the first configuration."""
+        """`spares` more have no place in the first configuration, and are not started."""
         self.seed = seed
         self.now = 1_000.0
         self.store_config = store_config or StoreConfig()
@@ -391,8 +396,8 @@ class MemberCluster:
             conf = founders if spec.id <= members else ConfState()
             self.nodes[spec.id] = Node(self, config, conf)
         if start:
-            for node in self:
-                node.start()
+            for member in founders.voters:
+                self.nodes[member].start()
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes.values())
