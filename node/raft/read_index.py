@@ -11,7 +11,7 @@ from __future__ import annotations
 from node.raft import replication
 from node.raft.message import ReadIndex, ReadIndexReply
 from node.raft.raft import Raft
-from node.raft.read_round import Round
+from node.raft.read_round import ReadRequest, Round
 from node.raft.ready import NoteKind, ReadState, Role
 
 
@@ -26,7 +26,16 @@ def request(raft: Raft, context: int) -> bool:
 
 
 def handle_request(raft: Raft, message: ReadIndex) -> None:
-    """A follower's read; an answer that never comes is retried by who asked."""
+    """A follower's read; an answer that never comes is retried by who asked.
+
+    The question is itself a proof: it left the asker after the read began, and at this leader's
+    term. Where leader and asker are a quorum (three voters or fewer), nobody can have been elected
+    in a later term before the read began, and a round would only prove it once more. It proves
+    nothing for other reads, which may have begun after it was sent.
+    """
+    if raft.committed_in_term() and _confirmed_by(raft, message.sender):
+        _answer(raft, Round(0, raft.log.commit, [ReadRequest(message.sender, message.context)]))
+        return
     if not raft.reads.request(message.sender, message.context):
         raft.note(NoteKind.READS_DROPPED, "too many are pending", message.sender)
 
@@ -51,6 +60,11 @@ def acknowledge(raft: Raft, member: int, counter: int) -> None:
         raft.reads.acknowledge(member, counter)
         for done in raft.reads.release(raft.roster.quorum):
             _answer(raft, done)
+
+
+def _confirmed_by(raft: Raft, member: int) -> bool:
+    """Whether this leader and `member` are a quorum."""
+    return raft.roster.quorum.agreed(lambda voter: int(voter in (raft.id, member))) > 0
 
 
 def _answer(raft: Raft, done: Round) -> None:
