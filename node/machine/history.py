@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from node.errors import check
+from node.errors import InvariantViolated
 from node.machine import record as records
 from node.machine.answer import Event
 from node.machine.record import (
@@ -41,8 +41,9 @@ def key_value(view: View, record: bytes) -> bytes:
     """The version's KeyValue as an encoded field 2, wherever it is stored."""
     if record[1] & REFERENCE:
         whole = view.get(REVISION + position_of(record))
-        check(whole is not None, "a current record refers to a revision that is gone")
-        record = whole or b""
+        if whole is None:
+            raise InvariantViolated("a current record refers to a revision that is gone")
+        record = whole
     return record[record[0] :]
 
 

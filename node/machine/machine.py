@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from google.protobuf.message import DecodeError
 
-from node.errors import check
+from node.errors import InvariantViolated
 from node.machine import history, kv, lease, txn
 from node.machine.alarm import Alarms
 from node.machine.answer import (
@@ -80,11 +80,10 @@ class Machine:
             InvariantViolated: an unknown kind, or an index that was applied before.
         """
         if index <= self.applied_index:
-            check(False, f"entry {index} applied again, after {self.applied_index}")
+            raise InvariantViolated(f"entry {index} applied again, after {self.applied_index}")
         apply = self._apply.get(kind)
         if apply is None:
-            check(False, f"entry {index} is of unknown kind {kind}")
-            raise AssertionError
+            raise InvariantViolated(f"entry {index} is of unknown kind {kind}")
         self.applied_index = index
         try:
             return apply(request)
