@@ -7,6 +7,7 @@ ours. The first Ctrl-C (or SIGTERM) stops the cluster in good order, a second on
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 from cluster.client import ClusterClient
 from cluster.document import EVENT_SNAPSHOT
@@ -19,20 +20,38 @@ STOP_TIMEOUT_MS = 10_000
 LAST_EVENT = "cluster.stopped"
 
 
-def attach(session: Session, client: ClusterClient) -> None:
-    """Show events until the cluster ends, then leave; ending us ends the cluster.
+def attach(session: Session, client: ClusterClient, announce: Callable[[], None]) -> None:
+    """Announce the cluster, show its events until it ends, then leave; ending us ends it.
+
+    How often we were interrupted decides what is done: show, stop, kill. Nothing else happens where
+    an interruption is caught, so that the next one cannot slip in before the cluster is ended.
 
     Raises:
         Failure: the supervisor went away without having been asked to.
         KeyboardInterrupt: after the cluster was stopped by it; likewise Terminated.
     """
-    try:
-        last = show_events(session, client)
-    except (KeyboardInterrupt, Terminated):
-        session.note("stopping; Ctrl-C again kills")
-        stop(client)
-        raise
-    if last != LAST_EVENT:
+    interrupted: list[BaseException] = []
+    while True:
+        try:
+            if not interrupted:
+                announce()
+                watch_over(session, client)
+            else:
+                end(session, client, gently=len(interrupted) == 1)
+            break
+        except (KeyboardInterrupt, Terminated) as interruption:
+            interrupted.append(interruption)
+    if interrupted:
+        raise interrupted[0]
+
+
+def watch_over(session: Session, client: ClusterClient) -> None:
+    """Show events until the stream ends.
+
+    Raises:
+        Failure: it ended otherwise than by `conclave down`.
+    """
+    if show_events(session, client) != LAST_EVENT:
         raise Failure("the supervisor ended unexpectedly", hint="conclave up, conclave doctor")
 
 
@@ -46,11 +65,12 @@ def show_events(session: Session, client: ClusterClient) -> str:
     return last
 
 
-def stop(client: ClusterClient) -> None:
-    """Down in good order; interrupted once more, down at once."""
+def end(session: Session, client: ClusterClient, *, gently: bool) -> None:
+    """Down in good order, or down at once; a cluster that is gone already is fine."""
     with contextlib.suppress(NotRunning):
-        try:
+        if gently:
+            session.note("stopping; Ctrl-C again kills")
             client.down(timeout_ms=STOP_TIMEOUT_MS)
-        except (KeyboardInterrupt, Terminated):
+        else:
             client.kill(["all"])
             client.down(timeout_ms=0)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
 from cluster.client import ClusterClient, KnownCluster, known_clusters, launch, remove
 from cluster.config import ClusterConfig, RestartPolicy, load, paths_of
-from cluster.document import StatusDocument
+from cluster.document import Progress, StatusDocument
 from cluster.errors import ClusterError, NotRunning
 from tools.cli.completion import complete_cluster
 from tools.cli.duration import duration, format_duration
@@ -23,7 +24,7 @@ from tools.cli.target import DEFAULT, checked_name, target_name
 from tools.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
 STATE_COLOURS = {"running": "green", "stale": "yellow", "stopped": "dim"}
 ANSWER_MS = 1_000
@@ -50,17 +51,30 @@ def up_verb(ctx: click.Context, /, **options: Any) -> None:
     session = ctx.ensure_object(Session)
     config = wanted_config(session, options)
     launched = Launch()
-    for progress in launch(config, timeout_s=options["timeout"] / 1_000, retain=options["retain"]):
-        line = launched.take(progress, session.err)
-        if line:
-            session.note(line)
+    # Closed by name: an interrupted launch is undone here and now, not whenever it is collected.
+    steps = launch(config, timeout_s=options["timeout"] / 1_000, retain=options["retain"])
+    with contextlib.closing(cast("Generator[Progress]", steps)):
+        show_launch(session, launched, steps)
     status = launched.status or ClusterClient(config.name).status()
     check_size(status, size_of(options))
-    session.done(up_document(launched, status), ready_lines(launched, status, session.out))
+
+    def announce() -> None:
+        session.done(up_document(launched, status), ready_lines(launched, status, session.out))
+
     if options["attach"]:
         from tools.cli.attach import attach
 
-        attach(session, ClusterClient(config.name))
+        attach(session, ClusterClient(config.name), announce)
+    else:
+        announce()
+
+
+def show_launch(session: Session, launched: Launch, steps: Iterable[Progress]) -> None:
+    """Draw the phases as they end."""
+    for progress in steps:
+        line = launched.take(progress, session.err)
+        if line:
+            session.note(line)
 
 
 def size_of(options: Mapping[str, Any]) -> int | None:
