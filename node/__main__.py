@@ -220,6 +220,7 @@ def compose(
         peers.call,
         clock,
         patience,
+        limits.pending_reads_max,
     )
     snapshots = Snapshots(
         read=store.view.read_snapshot,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from node.lease_expiry import LeaseExpiry
-from node.machine.errors import Refusal, Timeout
+from node.machine.errors import Refusal, Timeout, TooManyRequests
 from node.peers import Call, LeaseAsk, LeaseReply
 
 RETRY_SECONDS = 0.5
@@ -47,6 +47,7 @@ class LeaseCalls:
         send: Callable[[int, list[Call]], object],
         now: Callable[[], float],
         timeout_seconds: float,
+        pending_max: int,
     ) -> None:
         """`barrier` is a linearizable read, `send` carries calls to one member."""
         self._clock = clock
@@ -54,12 +55,16 @@ class LeaseCalls:
         self._send = send
         self._now = now
         self._timeout_seconds = timeout_seconds
+        self._pending_max = pending_max
         self._number = 0
         self._questions: dict[int, Question] = {}
         self._unasked: list[int] = []
 
     def ask(self, lease_id: int, renew: bool, done: OnAnswer) -> None:
         """Answer (remaining or ttl seconds, granted ttl); (0 or -1, 0) = no such lease."""
+        if len(self._questions) >= self._pending_max:
+            done(TooManyRequests())
+            return
         self._number += 1
         deadline = self._now() + self._timeout_seconds
         self._questions[self._number] = Question(lease_id, renew, done, deadline)

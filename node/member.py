@@ -160,6 +160,9 @@ class Member:
         if member_id not in self._parts.conf.voters:
             done(BadLeaderTransferee())
             return
+        if member_id == self._parts.member_id:
+            done(None)  # as in etcd: it leads already
+            return
         self._parts.transfers.add(member_id, done, self.now())
         self._parts.core.transfer_leader(member_id)
         self._loop.wake()
