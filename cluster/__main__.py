@@ -26,6 +26,10 @@ def main(arguments: list[str]) -> int:
         os._exit(0)
     os.setsid()
     os.chdir("/")
+    # Until the loop takes it over: an impatient launcher must not leave half a start behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if progress_fd is not None:
+        os.write(progress_fd, b'{"pid": %d}\n' % os.getpid())
 
     from cluster.zygote import Zygote
 

@@ -9,8 +9,10 @@ nodes, socket, zygote, directories, so that whoever sees the locks free finds no
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from random import SystemRandom
@@ -43,6 +45,7 @@ from cluster.zygote import Zygote, become_subreaper
 from node.telemetry import StatusPageReader, create_page
 from transport.arena import create_arena
 
+EXIT_INVARIANT = 72
 KILL_PATIENCE_MS = 5_000
 PROBE_PAUSE_S = 0.02
 
@@ -81,6 +84,7 @@ class Daemon:
     async def run(self, progress: ProgressPipe, launched_at: float) -> None:
         """Bring the cluster up, serve the management socket, return when all is stopped."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._escaped)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._order_stop, KILL_PATIENCE_MS)
         management = Management(self)
@@ -91,6 +95,8 @@ class Daemon:
             asyncio.create_task(self._forker.watch()),
             asyncio.create_task(self._start(progress, launched_at)),
         ]
+        for helper in helpers:
+            helper.add_done_callback(_raise)
         await self._stopped.wait()
         for helper in helpers:
             helper.cancel()
@@ -113,6 +119,19 @@ class Daemon:
             self.events.append("cluster.start_failed", reason=error.message)
         finally:
             progress.close()
+
+    def _escaped(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody expected.
+
+        On a connection it costs that connection. Anywhere else the process table may be wrong, and
+        a supervisor that acts on it could do harm: it ends, and takes the nodes along.
+        """
+        loop.default_exception_handler(context)
+        if "protocol" in context or "transport" in context or "exception" not in context:
+            return
+        traceback.print_exception(context["exception"])
+        self.events.append("supervisor.failed", reason=repr(context["exception"]))
+        os._exit(EXIT_INVARIANT)
 
     async def shut_down(self, *, wipe: bool, timeout_ms: int) -> None:
         """Stop all nodes: drain, then force. The daemon ends when this has returned."""
@@ -261,10 +280,27 @@ def run(
     become_subreaper()
     paths = configuration.paths_of(wanted)
     try:
-        occupation = Occupation(wanted, paths)
+        _occupied(wanted, paths, zygote, progress, launched_at, program)
     except ClusterError as error:
-        return _refuse(progress, error)
-    wipe = False
+        # Told last: whoever hears of the refusal finds nothing of us left.
+        progress.fail(error)
+        return error.exit_code
+    finally:
+        progress.close()
+    return 0
+
+
+def _occupied(
+    wanted: ClusterConfig,
+    paths: ClusterPaths,
+    zygote: Zygote,
+    progress: ProgressPipe,
+    launched_at: float,
+    program: Program,
+) -> None:
+    """Run with both directories held, and leave them however the run ends."""
+    occupation = Occupation(wanted, paths)
+    wipe = wanted.ephemeral
     try:
         config, identity = _settle(wanted, paths)
         reservation = choose(paths.ports, config.host, config.nodes, config.port_base)
@@ -272,11 +308,8 @@ def run(
         asyncio.run(daemon.run(progress, launched_at))
         reservation.close()
         wipe = daemon.wipe
-    except ClusterError as error:
-        return _refuse(progress, error)
     finally:
         occupation.leave(wipe=wipe)
-    return 0
 
 
 def _settle(wanted: ClusterConfig, paths: ClusterPaths) -> tuple[ClusterConfig, Identity]:
@@ -288,7 +321,7 @@ def _settle(wanted: ClusterConfig, paths: ClusterPaths) -> tuple[ClusterConfig, 
     return config, identity
 
 
-def _refuse(progress: ProgressPipe, error: ClusterError) -> int:
-    progress.fail(error)
-    progress.close()
-    return error.exit_code
+def _raise(task: asyncio.Task[None]) -> None:
+    """Let an unexpected end of a task reach the loop's exception handler."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error

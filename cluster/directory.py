@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster.config import ClusterConfig, ClusterPaths, write_json
-from cluster.errors import Conflict, Held
+from cluster.errors import ClusterError, Conflict, Held
 from cluster.launch import holder, remove_data
 from transport.claim import Claim, Claimed
 
@@ -31,11 +31,15 @@ class Occupation:
             Conflict: a directory belongs to another user, or others may look into it.
         """
         self._paths = paths
-        private_directory(paths.runtime.parent)
-        private_directory(paths.runtime)
         paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._data_claim = _claim(paths.lock, paths.data)
-        self._runtime_claim = _claim(paths.pid, paths.runtime)
+        try:
+            private_directory(paths.runtime.parent)
+            private_directory(paths.runtime)
+            self._runtime_claim = _claim(paths.pid, paths.runtime)
+        except ClusterError:
+            self._data_claim.close()
+            raise
         sweep(paths.runtime.parent)
         _empty(paths.runtime, keep=paths.pid.name)
         pointer = {"directory": str(paths.data), "ephemeral": config.ephemeral}

@@ -14,6 +14,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,12 +25,22 @@ from typing import Any, Literal, cast
 
 from cluster.config import ClusterConfig, ClusterPaths, data_root, paths_of, runtime_root
 from cluster.document import Progress
-from cluster.errors import ClusterError, Conflict, NotRunning, StartFailed, WaitTimeout, error_from
+from cluster.errors import (
+    ClusterError,
+    Conflict,
+    Held,
+    NotRunning,
+    StartFailed,
+    WaitTimeout,
+    error_from,
+)
 from cluster.exchange import request_json
 
 LOG_TAIL_LINES = 8
 UNDO_TIMEOUT_S = 10.0
+JOIN_PAUSE_S = 0.02
 OWN_DIRECTORIES = re.compile(r"n\d+|drills")
+SIGNS = ("cluster.json", "supervisor.lock", "supervisor.log")
 OWN_FILES = frozenset(
     {
         "cluster.json",
@@ -77,12 +88,22 @@ def launch(
     if running is not None:
         yield running
         return
+    deadline = time.monotonic() + timeout_s
     reader, child = _spawn(config, paths)
+    daemon: int | None = None
     ready = False
     try:
-        for line in _lines(reader, time.monotonic() + timeout_s):
+        for line in _lines(reader, deadline):
+            if "pid" in line:
+                daemon = os.pidfd_open(line["pid"])
+                continue
             if "error" in line:
-                raise error_from(line["error"])
+                error = error_from(line["error"])
+                if not _lost_race(error, paths):
+                    raise error
+                ready = True  # by somebody else, and theirs to undo
+                yield _join(config, paths, deadline)
+                return
             ready = line["phase"] == "ready"
             yield cast(Progress, line)
             if ready:
@@ -93,9 +114,15 @@ def launch(
             data={"log": _tail(paths.supervisor_log)},
         )
     finally:
-        os.close(reader)
         if not (ready or retain):
-            _undo(paths.socket)
+            daemon = _introduced(reader) if daemon is None else daemon
+            _undo(daemon)
+            if config.ephemeral and holder(paths.lock) is None:
+                # Killed before it took the directory, which so far holds only its log.
+                remove_data(paths.data)
+        if daemon is not None:
+            os.close(daemon)
+        os.close(reader)
         os.waitpid(child, 0)
 
 
@@ -135,7 +162,7 @@ def remove_data(directory: Path) -> bool:
 
     Only what is ours: the directory may be one that the user had before.
     """
-    if not (directory / "cluster.json").exists():
+    if not any((directory / name).exists() for name in SIGNS):
         return False
     for path in directory.iterdir():
         if path.is_dir() and OWN_DIRECTORIES.fullmatch(path.name):
@@ -185,6 +212,20 @@ def _already_up(config: ClusterConfig, paths: ClusterPaths, timeout_s: float) ->
     return cast(Progress, {"phase": "already-up", "ms": ms, "status": status})
 
 
+def _lost_race(error: ClusterError, paths: ClusterPaths) -> bool:
+    """Whether somebody else was starting this very cluster at the same moment."""
+    return isinstance(error, Held) and error.data.get("pid") == holder(paths.pid)
+
+
+def _join(config: ClusterConfig, paths: ClusterPaths, deadline: float) -> Progress:
+    """Wait with the other launch for its cluster."""
+    while (left := deadline - time.monotonic()) > 0:
+        if (running := _already_up(config, paths, left)) is not None:
+            return running
+        time.sleep(JOIN_PAUSE_S)
+    raise WaitTimeout("the cluster, started by somebody else, was not ready in time")
+
+
 def _spawn(config: ClusterConfig, paths: ClusterPaths) -> tuple[int, int]:
     """Start the daemon's first process; returns the progress pipe and the pid to reap."""
     try:
@@ -224,10 +265,22 @@ def _lines(reader: int, deadline: float) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _undo(socket: Path) -> None:
-    """Best effort: the daemon may be gone, or on its way."""
-    with suppress(ClusterError):
-        _call(socket, "down", {}, UNDO_TIMEOUT_S)
+def _introduced(reader: int) -> int | None:
+    """The daemon that has not told its pid yet: an impatient launcher waits for that at least."""
+    with suppress(WaitTimeout):
+        for line in _lines(reader, time.monotonic() + UNDO_TIMEOUT_S):
+            if "pid" in line:
+                return os.pidfd_open(line["pid"])
+    return None
+
+
+def _undo(daemon: int | None) -> None:
+    """End our own daemon in good order. By descriptor: its name may be another's by now."""
+    if daemon is None:
+        return
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        select.select([daemon], [], [], UNDO_TIMEOUT_S)
 
 
 def _status(socket: Path) -> dict[str, Any]:

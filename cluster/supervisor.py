@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cluster.config import ClusterConfig
-from cluster.errors import StartFailed, WaitTimeout
+from cluster.errors import ClusterError, StartFailed, WaitTimeout
 from cluster.event import EventLog
 from cluster.leadership import Leadership
 from cluster.policy import STEADY_MS, GiveUp, Leave, Restart, decide
@@ -128,6 +128,7 @@ class Supervisor:
         node.move(Trigger.START)
         node.started_ms = self.events.now_ms()
         node.serving_ms, node.ordered, node.last_words, node.exit = None, "", "", None
+        node.doomed = False
         node.restarts += node.starts > 0
         node.starts += 1
         self.events.append("node.starting", node.name)
@@ -158,12 +159,15 @@ class Supervisor:
     def kill(self, node: Node, number: signal.Signals, restart_after_ms: int | None) -> bool:
         """Send a signal; False when there is no process."""
         node.void_timers()
-        fatal = number not in (signal.SIGSTOP, signal.SIGCONT)
-        if fatal and node.state is not State.STOPPING:
+        if number not in HARMLESS and node.state is not State.STOPPING:
             node.ordered = "killed"
         if not node.send(number):
             return False
         self.events.append("node.signalled", node.name, signal=number.name)
+        if number is signal.SIGKILL:
+            # From here on, not from when its status is known: another may lead before that.
+            node.doomed = True
+            self._lose_leader(node, f"{node.name} killed")
         if restart_after_ms is not None:
             self._later(node, restart_after_ms, self._start_again)
         return True
@@ -241,6 +245,8 @@ class Supervisor:
         self._weigh_quorum()
 
     def _leads(self, node: Node, term: int) -> None:
+        if node.doomed:
+            return
         before = self.leadership.leader
         now_ms = self.events.now_ms()
         if before is not None and before != node.name and term > self.leadership.term:
@@ -352,9 +358,20 @@ class Supervisor:
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
         return task
 
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        """A failed start has told its caller; nothing else may fail unnoticed."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ClusterError):
+            raise error  # into the loop's exception handler
 
+
+HARMLESS = frozenset(
+    {signal.SIGCONT, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH, signal.SIGPIPE}
+)
+"""Signals that do not end a node; its death after one of them would be a surprise."""
 RESERVED = frozenset({"seq", "ts", "t_ms", "type", "node"})
 """Fields that a node's report cannot set."""

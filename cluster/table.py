@@ -34,6 +34,8 @@ class Node:
     """Deaths in a row, for the back-off."""
     ordered: str = ""
     """Why the next death is expected ("killed", "stopped"); "" = it would be a surprise."""
+    doomed: bool = False
+    """SIGKILL is on its way: whatever the process may still have said, it leads no more."""
     last_words: str = ""
     """What the process said before it ended by its own decision."""
     exit: Exit | None = None

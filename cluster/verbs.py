@@ -39,6 +39,7 @@ from cluster.table import Node
 
 START_PATIENCE_MS = 30_000
 KILL_PATIENCE_MS = 5_000
+STOPS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 SIGNALS = {name: number for number in signal.Signals for name in (number.name, number.name[3:])}
 
 
@@ -152,6 +153,8 @@ class Verbs:
         number = SIGNALS.get(params.signal.upper())
         if number is None:
             raise BadRequest(f"unknown signal {params.signal!r}", hint="for example SIGTERM")
+        if number in STOPS:
+            raise BadRequest(f"{number.name} would only pause it", hint="conclave pause")
 
         async def act(node: Node) -> bool:
             child = node.child

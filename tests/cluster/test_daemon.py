@@ -214,10 +214,9 @@ def test_node_killed_restarts_after_the_time_it_was_given(daemon: Daemon) -> Non
 
 def test_node_policy_on_failure_starts_it_again(tmp_path: Path) -> None:
     with Daemon(tmp_path, nodes=1, restart_policy="on-failure") as daemon:
-        since = daemon.client.status()["nodes"][0]["pid"]
-        assert since is not None
-        os.kill(since, signal.SIGKILL)
-        daemon.client.wait("event node.serving", timeout_ms=WAIT_MS)
+        os.kill(daemon.node("n1")["pid"], signal.SIGKILL)
+        daemon.until("node.backoff")
+        daemon.client.wait("node n1=running", timeout_ms=WAIT_MS)
 
         assert daemon.node("n1")["restarts"] == 1
         assert daemon.events("node.backoff")[0]["after_ms"] == 100
@@ -248,7 +247,7 @@ def test_zygote_killed_is_replaced_and_takes_no_node_along(daemon: Daemon) -> No
     pids = [node["pid"] for node in daemon.client.status()["nodes"]]
     assert zygote is not None
     os.kill(zygote, signal.SIGKILL)
-    daemon.client.wait("event zygote.started", timeout_ms=WAIT_MS)
+    daemon.until("zygote.started")
 
     assert [node["pid"] for node in daemon.client.status()["nodes"]] == pids
     daemon.client.kill(["n2"])
@@ -383,7 +382,7 @@ def test_pause_leader_that_wakes_in_time_leads_on(daemon: Daemon) -> None:
     """The tiny leader holds a lock even while it is stopped, so nobody else can win."""
     leader, term = daemon.client.status()["leader"], daemon.client.status()["term"]
     daemon.client.pause(["leader"], for_ms=1)
-    daemon.client.wait("event leader.regained", timeout_ms=WAIT_MS)
+    daemon.until("leader.regained")
 
     status = daemon.client.status()
     assert (status["leader"], status["term"]) == (leader, term)
@@ -424,6 +423,7 @@ def test_selector_of_nobody_is_refused(daemon: Daemon) -> None:
         ("kill", {"nodes": "n1"}),
         ("kill", {"nodes": ["n1"], "forse": True}),
         ("kill", {"nodes": ["n1"], "signal": "SIGNOTHING"}),
+        ("kill", {"nodes": ["n1"], "signal": "SIGSTOP"}),
         ("pause", {"nodes": ["n1"], "for_ms": "long"}),
         ("wait", {"condition": "tea"}),
     ],

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,10 +26,13 @@ import psutil
 
 from cluster.client import ClusterClient
 from cluster.config import ClusterConfig, paths_of
+from cluster.errors import WaitTimeout
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
 """Only a hang is meant to reach this."""
+LOOK_MS = 100
+"""An event may have come between a look at the past and a wait for the future."""
 
 
 class Daemon:
@@ -100,6 +104,15 @@ class Daemon:
     def history(self) -> list[dict[str, Any]]:
         """All events since the last `repair`."""
         return list(self.client.events(since=self._since))
+
+    def until(self, kind: str) -> dict[str, Any]:
+        """The first event of a type since the last `repair`, if need be by waiting for it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := self.events(kind)):
+            assert time.monotonic() < deadline, f"no {kind}"
+            with suppress(WaitTimeout):
+                self.client.wait(f"event {kind}", timeout_ms=LOOK_MS)
+        return found[0]
 
     def repair(self) -> Self:
         """Make what a test has left whole again, so that the next one may have it."""
