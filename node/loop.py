@@ -414,6 +414,7 @@ class Loop:
         parts.calls.expire(now)
         parts.transfers.expire(now)
         parts.hub.tick()
+        parts.core.set_eager(parts.hub.watchers > 0)
         self._expire_leases(now)
         self._flush_effects(now)
         self._compact_log()

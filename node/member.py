@@ -217,6 +217,7 @@ class Member:
     def watch_request(self, stream_id: int, request: rpc_pb2.WatchRequest) -> None:
         """Hand one request of the client to its stream."""
         self._parts.hub.handle(stream_id, request)
+        self._parts.core.set_eager(True)  # until the next housekeeping looks again
         self._loop.wake()
 
     def pause_watch(self, stream_id: int) -> None:

@@ -1,6 +1,7 @@
 """The running process around a member: timers, signals, the lifeline, and how it ends.
 
-    serve ──► "serving" ──► turns ──SIGTERM──► drain: hand leadership over, finish calls ──► 0
+    serve ──► "serving" ──► turns ──SIGTERM──► hand leadership over, finish calls ──► 0
+                              ├──SIGINT──► finish calls (everybody stops, nobody to lead) ──► 0
                               └──lifeline closed: the supervisor is gone──► gone at once
 
 Every call that the event loop makes into a turn is guarded: an exception that escapes one means
@@ -85,14 +86,29 @@ class Process:
         for fd in wakeups:
             events.add_reader(fd, self._loop.wake)
         events.add_reader(lifeline_fd, partial(os._exit, EXIT_LIFELINE))
-        events.add_signal_handler(signal.SIGTERM, self._stop)
-        bound = events.run_until_complete(self._port.start(host, client_port))
+        events.add_signal_handler(signal.SIGTERM, self._stop, True)
+        events.add_signal_handler(signal.SIGINT, self._stop, False)
+        # One run of the event loop from here to the end: a signal between two would be lost.
+        opening = events.create_task(
+            self._open(host, client_port, tick_seconds, campaign_first=campaign_first)
+        )
+        events.run_forever()
+        if opening.done():
+            opening.result()
+
+    async def _open(
+        self, host: str, client_port: int, tick_seconds: float, *, campaign_first: bool
+    ) -> None:
+        try:
+            bound = await self._port.start(host, client_port)
+        except OSError:
+            self._events.stop()
+            raise
         tune_interpreter()
         self._reporter.report("serving", pid=os.getpid(), client_port=bound)
         if campaign_first:
             self._campaign(time.monotonic() + CAMPAIGN_SECONDS_MAX, tick_seconds)
         self._tick(tick_seconds)
-        events.run_forever()
 
     def _tick(self, seconds: float) -> None:
         self._events.call_later(seconds, self._tick, seconds)
@@ -103,16 +119,18 @@ class Process:
         """The very first election need not wait for a timeout, only for the peers to be there."""
         if self._loop.leader or time.monotonic() > until:
             return
-        self._parts.core.campaign()
-        self._loop.wake()
+        if self._loop.role in (Role.FOLLOWER, Role.PRE_CANDIDATE):  # else votes are on their way
+            self._parts.core.campaign()
+            self._loop.wake()
         self._events.call_later(seconds, self._campaign, until, seconds)
 
-    def _stop(self) -> None:
+    def _stop(self, hand_over: bool) -> None:
         if self._stopping:
             return
         self._stopping = True
         self._reporter.report("stopping")
-        self._hand_over()
+        if hand_over:
+            self._hand_over()
         self._events.create_task(self._drain())
 
     def _hand_over(self) -> None:
@@ -128,9 +146,7 @@ class Process:
 
     async def _drain(self) -> None:
         until = time.monotonic() + STOP_GRACE_SECONDS / 2
-        while self._loop.role == Role.LEADER and len(self._parts.conf.voters) > 1:
-            if time.monotonic() > until:
-                break
+        while self._parts.core.status().transferee and time.monotonic() < until:
             await asyncio.sleep(0.002)
         await self._port.close(STOP_GRACE_SECONDS)
         self._events.stop()

@@ -96,6 +96,11 @@ class Core:
         """Whether this member leads right now, also before the next `ready` shows it."""
         return self._raft.role is Role.LEADER
 
+    def set_eager(self, eager: bool) -> None:
+        """Say whether commits should be told to this member at once, because somebody watches here;
+        otherwise those that nobody here waits for come with the next append or within a tick."""
+        self._raft.eager = eager
+
     # Inputs
 
     def tick(self) -> None:

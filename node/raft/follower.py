@@ -55,7 +55,7 @@ def contiguous(message: Append) -> bool:
 def handle_heartbeat(raft: Raft, message: Heartbeat) -> None:
     """The leader lives. The commit in it never exceeds what it knows us to hold."""
     raft.log.commit_to(message.commit)
-    raft.send(HeartbeatReply(raft.id, message.sender, raft.term, message.context))
+    raft.send(HeartbeatReply(raft.id, message.sender, raft.term, message.context, raft.eager))
 
 
 def handle_snapshot(raft: Raft, message: InstallSnapshot) -> None:
@@ -86,7 +86,7 @@ def _describe_useless(raft: Raft, meta: SnapshotMeta) -> str | None:
 
 
 def _accept(raft: Raft, leader: int, index: int) -> None:
-    raft.send(AppendReply(raft.id, leader, raft.term, index))
+    raft.send(AppendReply(raft.id, leader, raft.term, index, eager=raft.eager))
 
 
 def _refuse_append(raft: Raft, message: Append) -> None:

@@ -19,6 +19,8 @@ def tick(raft: Raft) -> None:
     _watch_disk(raft)
     if raft.role is Role.LEADER and raft.election_elapsed >= raft.config.election_ticks:
         _close_period(raft)
+    if raft.role is Role.LEADER:
+        replication.push_commits(raft)
     if raft.role is Role.LEADER and raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
         replication.send_heartbeats(raft, period=True)
@@ -33,7 +35,7 @@ def handle_reply(raft: Raft, message: AppendReply | HeartbeatReply) -> None:
         replication.handle_append_reply(raft, message, progress)
         transfer.maybe_finish(raft, message.sender, progress)
     else:
-        replication.handle_heartbeat_reply(raft, progress)
+        replication.handle_heartbeat_reply(raft, message, progress)
         read_index.acknowledge(raft, message.sender, message.context)
 
 

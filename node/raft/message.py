@@ -148,6 +148,8 @@ class AppendReply(Envelope, frozen=True, array_like=True, tag=6, gc=False):
     reject: bool = False
     hint_index: int = 0
     hint_term: int = 0
+    eager: bool = True
+    """Whether the sender wants to hear of commits at once, see `node.raft.progress`."""
 
 
 class Heartbeat(Envelope, frozen=True, array_like=True, tag=7, gc=False):
@@ -162,6 +164,7 @@ class HeartbeatReply(Envelope, frozen=True, array_like=True, tag=8, gc=False):
     """Repeats the heartbeat's `context`. Promises nothing durable, so it may leave at once."""
 
     context: int = 0
+    eager: bool = True
 
 
 class InstallSnapshot(Envelope, frozen=True, array_like=True, tag=9):

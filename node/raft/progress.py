@@ -8,6 +8,11 @@ In *probe* the position is a guess: one append at a time, the next after an answ
 In *replicate* appends are pipelined and `next` runs ahead of `match`. In *snapshot* nothing is sent
 until the snapshot's fate is known. Invariant throughout: match < next.
 Source: etcd-io/raft's design notes on progress; Raft paper §5.3, §7.
+
+A commit is told at once to a member that waits for it: one that is *eager* (somebody watches there,
+which its answers say) or that proposed the entry or asked for a read at its index (*awaits*).
+Others learn it from the next append, or within a tick. Telling everyone would cost each put four
+messages and four turns of members that gain nothing by it.
 """
 
 from __future__ import annotations
@@ -30,7 +35,9 @@ class Progress:
     """`match`: last index known to be on the member's disk, as our log has it. It only grows."""
 
     __slots__ = (
+        "awaits",
         "beat_due",
+        "eager",
         "inflight",
         "learner",
         "match",
@@ -64,6 +71,9 @@ class Progress:
         """Heard from in the period before that."""
         self.sent_commit = 0
         """Highest commit index that the member was told."""
+        self.eager = True
+        self.awaits = 0
+        """Highest index whose commit the member is known to wait for."""
 
     @property
     def active(self) -> bool:
@@ -119,6 +129,10 @@ class Progress:
     def can_bump_commit(self, commit: int) -> bool:
         """Whether telling `commit` may let the member commit more than it was told so far."""
         return commit > self.sent_commit and self.sent_commit < self.next - 1
+
+    def waits_for_commit(self) -> bool:
+        """Whether the member wants to hear of a commit that it was not told."""
+        return self.eager or self.sent_commit < self.awaits
 
     def sent(self, count: int, size: int, commit: int) -> None:
         """An append of `count` entries and `size` bytes left, carrying `commit`."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from node.raft import replication
 from node.raft.membership import describe_refusal
 from node.raft.message import ConfChange, EntryKind, Propose
 from node.raft.raft import Raft
@@ -40,7 +41,8 @@ def handle_forwarded(raft: Raft, message: Propose) -> None:
     except ValueError:
         raft.note(NoteKind.MESSAGE_IGNORED, "proposal of unknown kind", message.sender)
         return
-    _take(raft, kind, message.data)
+    if _take(raft, kind, message.data) is Proposed.ACCEPTED:
+        replication.await_commit(raft, message.sender, raft.log.last_index)
 
 
 def _take(raft: Raft, kind: EntryKind, data: Sequence[bytes]) -> Proposed:

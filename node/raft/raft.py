@@ -60,6 +60,7 @@ class Raft:
 
     __slots__ = (
         "config",
+        "eager",
         "election_elapsed",
         "election_timeout",
         "exit_index",
@@ -72,6 +73,7 @@ class Raft:
         "messages_after_append",
         "notes",
         "pending_conf_index",
+        "push_due",
         "random",
         "read_states",
         "reads",
@@ -99,6 +101,8 @@ class Raft:
         """Ticks since the leader was heard; at the leader, since the quorum was checked."""
         self.election_timeout = 0
         self.heartbeat_elapsed = 0
+        self.eager = True
+        """Whether this member wants to hear of commits at once; the owner says so."""
         self.messages: list[Message] = []
         self.messages_after_append: list[Message] = []
         self.read_states: list[ReadState] = []
@@ -117,6 +121,8 @@ class Raft:
         """Ticks for which an own write has been under way without any completing."""
         self.replicate_due = False
         """Something happened after which a peer may be sent to."""
+        self.push_due = False
+        """Commits that peers were not told are told now, whoever waits for them or not."""
         self._draw_timeout()
 
     # What others ask
@@ -235,7 +241,7 @@ class Raft:
         self.reads = ReadRounds(self.config.pending_reads_max)
         self.first_of_term = self.pending_conf_index = self.exit_index = 0
         self.uncommitted_bytes = self.stalled_ticks = 0
-        self.replicate_due = False
+        self.replicate_due = self.push_due = False
         self._draw_timeout()
 
     def _draw_timeout(self) -> None:

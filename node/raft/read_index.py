@@ -73,3 +73,4 @@ def _answer(raft: Raft, done: Round) -> None:
             raft.read_states.append(ReadState(asked.context, done.index))
         else:
             raft.send(ReadIndexReply(raft.id, asked.member, raft.term, asked.context, done.index))
+            replication.await_commit(raft, asked.member, done.index)

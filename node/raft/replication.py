@@ -15,6 +15,7 @@ from node.raft.message import (
     AppendReply,
     Entry,
     Heartbeat,
+    HeartbeatReply,
     InstallSnapshot,
     entries_bytes,
 )
@@ -28,16 +29,18 @@ Batch = tuple[list[Entry], int]
 
 def flush(raft: Raft) -> None:
     """Send each peer what it may be sent now. Peers at the same position share one list."""
-    raft.replicate_due = False
+    push = raft.push_due
+    raft.replicate_due = raft.push_due = False
     batches: dict[int, Batch] = {}
     for member, progress in raft.roster.progress.items():
         if member != raft.id:
-            _send_appends(raft, member, progress, batches)
+            _send_appends(raft, member, progress, batches, push=push)
 
 
 def handle_append_reply(raft: Raft, message: AppendReply, progress: Progress) -> None:
     """A peer holds more than we knew, or refuses to append where we guessed."""
     progress.recent_active = True
+    progress.eager = message.eager
     raft.replicate_due = True
     if message.reject:
         _handle_refusal(raft, message, progress)
@@ -62,9 +65,10 @@ def handle_append_reply(raft: Raft, message: AppendReply, progress: Progress) ->
     maybe_commit(raft)
 
 
-def handle_heartbeat_reply(raft: Raft, progress: Progress) -> None:
+def handle_heartbeat_reply(raft: Raft, message: HeartbeatReply, progress: Progress) -> None:
     """A peer lives; if it still lacks something, an append or its answer may have been lost."""
     progress.recent_active = True
+    progress.eager = message.eager
     if not progress.beat_due:
         return
     progress.beat_due = False
@@ -138,7 +142,25 @@ def _handle_refusal(raft: Raft, message: AppendReply, progress: Progress) -> Non
         )
 
 
-def _send_appends(raft: Raft, member: int, progress: Progress, batches: dict[int, Batch]) -> None:
+def push_commits(raft: Raft) -> None:
+    """A tick has passed: whoever was not told the newest commit is told now."""
+    commit = raft.log.commit
+    peers = raft.roster.progress
+    if any(peers[member].can_bump_commit(commit) for member in peers if member != raft.id):
+        raft.replicate_due = raft.push_due = True
+
+
+def await_commit(raft: Raft, member: int, index: int) -> None:
+    """A member waits for the commit of what lies up to `index`."""
+    progress = raft.roster.progress.get(member)
+    if progress is not None:
+        progress.awaits = max(progress.awaits, index)
+        raft.replicate_due = True
+
+
+def _send_appends(
+    raft: Raft, member: int, progress: Progress, batches: dict[int, Batch], *, push: bool
+) -> None:
     """Appends while there is something to say and room to say it."""
     commit = raft.log.commit
     while not progress.paused:
@@ -149,7 +171,8 @@ def _send_appends(raft: Raft, member: int, progress: Progress, batches: dict[int
         except LogError:
             _send_snapshot(raft, member, progress)
             return
-        if not entries and not progress.owed and not progress.can_bump_commit(commit):
+        news = progress.can_bump_commit(commit) and (push or progress.waits_for_commit())
+        if not (entries or progress.owed or news):
             return
         raft.send(Append(raft.id, member, raft.term, previous, previous_term, commit, entries))
         progress.sent(len(entries), size, commit)

@@ -62,6 +62,7 @@ def test_put_countsTheLeadersOwnDiskOnlyWhenItHasSynced() -> None:
     before = list(put.answers)
     leader.stalled = False
     cluster.until(lambda: put.done)
+    cluster.tick()
 
     assert before == []
     assert isinstance(put.answer, Answer)

@@ -25,7 +25,7 @@ def lagging(
     assert late is not leader
     cluster.cut_off(late.id)
     cluster.put(count)
-    cluster.until(lambda: leader.parts.disk.first_index() > late.applied + 1)
+    cluster.until(lambda: leader.parts.disk.first_index() > late.parts.disk.last_index() + 1)
     return leader, late
 
 
@@ -284,7 +284,7 @@ def test_install_bringsTheConfigurationAlong() -> None:
     change(cluster, ConfChangeKind.REMOVE, leaving.id)
     change(cluster, ConfChangeKind.ADD_LEARNER, 5)
     cluster.put(60)
-    cluster.until(lambda: leader.parts.disk.first_index() > late.applied + 1)
+    cluster.until(lambda: leader.parts.disk.first_index() > late.parts.disk.last_index() + 1)
 
     cluster.network.heal()
     cluster.until(lambda: late.journal.count(INSTALLED))

@@ -82,6 +82,7 @@ class Chaos:
     def _work(self) -> None:
         """Loops turn and disks write, each at its own pace."""
         for member in self.members.values():
+            member.core.set_eager(self.chance.random() < 0.5)
             if self.chance.random() < 0.4:
                 self._ready(member)
             if self.chance.random() < 0.3:

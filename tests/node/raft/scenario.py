@@ -132,6 +132,10 @@ class Scenario:
     def do_transfer(self, step: Step) -> None:
         self._member(step).core.transfer_leader(int(step.words[1]))
 
+    def do_patient(self, step: Step) -> None:
+        """Nobody watches at this member: commits need not be told to it at once."""
+        self._member(step).core.set_eager(False)
+
     def do_unreachable(self, step: Step) -> None:
         self._member(step).core.report_unreachable(int(step.words[1]))
 
