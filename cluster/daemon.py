@@ -147,7 +147,7 @@ class Daemon:
         self.events.append("cluster.stopping")
         nodes = self.supervisor.nodes.values()
         for node in nodes:
-            self.supervisor.stop(node)
+            self.supervisor.stop(node, hand_over=False)
         try:
             await self.supervisor.until(self._all_down, timeout_ms, "stop of all nodes")
         except WaitTimeout:

@@ -144,8 +144,12 @@ class Supervisor:
         if node.state is State.STOPPING:
             node.send(signal.SIGKILL)  # ordered while the fork was waited for
 
-    def stop(self, node: Node) -> None:
-        """Ask a node to drain and leave; a paused one is woken to hear it."""
+    def stop(self, node: Node, *, hand_over: bool = True) -> None:
+        """Ask a node to drain and leave; a paused one is woken to hear it.
+
+        Args:
+            hand_over: false when the others stop as well, so that nobody could lead.
+        """
         node.void_timers()
         if not allowed(node.state, Trigger.STOP):
             return
@@ -153,7 +157,7 @@ class Supervisor:
         if node.live:
             node.ordered = "stopped"
             self.events.append("node.stopping", node.name)
-            node.send(signal.SIGTERM)
+            node.send(signal.SIGTERM if hand_over else signal.SIGINT)
             node.send(signal.SIGCONT)
 
     def kill(self, node: Node, number: signal.Signals, restart_after_ms: int | None) -> bool:

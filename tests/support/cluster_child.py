@@ -45,10 +45,11 @@ class Child:
             self.port.setsockopt(socket.SOL_SOCKET, option, 1)
 
     def run(self) -> None:
-        """Serve until SIGTERM or the end of the lifeline."""
+        """Serve until SIGTERM, SIGINT or the end of the lifeline."""
         self.port.bind((self.config.spec.client_host, self.config.spec.client_port))
         self.port.listen()
         signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, self.stop)
         self.report("serving", pid=os.getpid(), bootstrap=self.config.bootstrap)
         while not self.stopping:
             self.campaign()
