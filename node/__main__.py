@@ -27,7 +27,7 @@ from node.api.server import ClientPort
 from node.applier import Applier
 from node.config import ETCD_VERSION, NodeConfig
 from node.disk import Disk, encode_conf
-from node.errors import ConfigError
+from node.errors import ConfigError, InvariantViolated
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.loop import HOUSEKEEPING_MS, Loop, Parts
@@ -50,13 +50,16 @@ from node.status import Identity
 from node.telemetry import Status, StatusPage
 from node.transfers import Transfers
 from node.watch import WatchHub
+from store import errors as store_errors
 from store.boot import MemoryStore, Store, open_store
 from store.config import StoreConfig
 from store.directory import DataDirectory
+from store.engine import Engine
 from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
 from store.fatal import EXIT_STORAGE
 from store.installer import Installer
 from store.record import Position
+from transport import errors as transport_errors
 from transport.mesh import Channel, Mesh, MeshConfig, MeshPort
 
 EXIT_CONFIG = 64
@@ -145,7 +148,8 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     )
     publisher = Publisher(member, loop, parts, page, spec, own)
     connect(parts.conf, config.member_id, mesh, page)
-    Process(events, loop, parts, port, publisher, reporter).serve(
+    fatal = fatal_errors(store.engine)
+    Process(events, loop, parts, port, publisher, reporter, fatal).serve(
         spec.client_host,
         spec.client_port,
         [*mesh.filenos(), store.writer.fileno()],
@@ -155,6 +159,21 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     )
     mesh.close()
     store.close()
+
+
+def fatal_errors(engine: Engine) -> tuple[type[BaseException], ...]:
+    """After which a member must not go on: broken invariants, and whatever its disk raises.
+
+    Not OSError, which is what sockets raise every day.
+    """
+    disk = [kind for kind in engine.failures if kind is not OSError]
+    return (
+        InvariantViolated,
+        store_errors.InvariantViolated,
+        transport_errors.InvariantViolated,
+        store_errors.Damaged,
+        *disk,
+    )
 
 
 def compose(

@@ -6,7 +6,8 @@
 
 Every call that the event loop makes into a turn is guarded: an exception that escapes one means
 that an invariant is broken or that this program has a bug, and a member that goes on after that
-would be a guess. It leaves a trace in its log and dies with code 72.
+would be a guess. It leaves a trace in its log and dies with code 72. What escapes a client's
+connection ends that connection, unless it says that the member or its disk cannot be trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from node.api.server import ClientPort
-from node.errors import InvariantViolated
 from node.loop import Loop, Parts
 from node.publisher import Publisher
 from node.raft.ready import Role
@@ -57,7 +57,10 @@ class Process:
         port: ClientPort,
         publisher: Publisher,
         reporter: Reporter,
+        fatal: tuple[type[BaseException], ...],
     ) -> None:
+        """`fatal` errors end the process wherever they come to light."""
+        self._fatal = fatal
         self._events = events
         self._loop = loop
         self._parts = parts
@@ -156,7 +159,7 @@ class Process:
         if isinstance(error, BaseException):
             traceback.print_exception(error, file=sys.stderr)
         self._reporter.log("exception", message=repr(context.get("message")))
-        if isinstance(error, InvariantViolated):
+        if isinstance(error, self._fatal):
             self._reporter.report("invariant", reason=str(error))
             os._exit(EXIT_INVARIANT)
 
