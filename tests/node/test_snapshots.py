@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from node import loop
 from node.config import Limits
 from node.raft.message import ConfChange, ConfChangeKind
 from node.raft.ready import Role
@@ -315,3 +318,20 @@ def test_followerOfABusyLeader_catchesUp() -> None:
     cluster.until(busy, 10.0)
 
     assert late.journal.count(INSTALLED) == 1
+
+
+def test_entriesThatWaitToBeApplied_givePlaceToASnapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = MemberCluster(limits=Limits(**COARSE))
+    _, late = lagging_with_effects(cluster)
+    monkeypatch.setattr(loop, "SLICES_PER_TURN", 0)
+    late.stalled = True
+    cluster.network.heal()
+    cluster.until(lambda: late.parts.disk.installing)
+
+    waiting = late.parts.applier.waiting
+    monkeypatch.undo()
+    late.stalled = False
+    cluster.converge()
+
+    assert waiting == 0
+    assert len(cluster.hashes()) == 1
