@@ -36,7 +36,7 @@ from node.machine.answer import LeaseChange, LeaseChangeKind
 from node.machine.machine import Machine
 from node.member import Member, Sinks
 from node.peers import Peers, RoundTrips
-from node.process import EXIT_INVARIANT, Process, guarded
+from node.process import EXIT_INVARIANT, EXIT_QUARANTINE, Fatal, Process, guarded
 from node.proposals import Proposals
 from node.publisher import Publisher
 from node.raft.config import RaftConfig
@@ -63,7 +63,6 @@ from transport import errors as transport_errors
 from transport.mesh import Channel, Mesh, MeshConfig, MeshPort
 
 EXIT_CONFIG = 64
-EXIT_QUARANTINE = 71
 EXIT_HELD = 75
 HELD_SECONDS_MAX = 5.0
 """How long a start waits for a killed predecessor to leave the data directory."""
@@ -132,7 +131,8 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     sinks = Sinks()
     parts = compose(config, store, mesh, page, reporter, sinks)
     loop = Loop(parts, config.ticks, config.limits, time.monotonic, events.call_soon, sinks)
-    loop.turn = guarded(loop.turn, reporter)  # type: ignore[method-assign]
+    fatal = fatal_errors(store.engine)
+    loop.turn = guarded(loop.turn, reporter, fatal)  # type: ignore[method-assign]
     spec = config.spec
     identity = Identity(config.cluster_id, config.member_id, spec.name, ETCD_VERSION)
     member = Member(loop, parts, sinks, identity, config.ticks, config.limits, time.monotonic)
@@ -148,7 +148,6 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     )
     publisher = Publisher(member, loop, parts, page, spec, own)
     connect(parts.conf, config.member_id, mesh, page)
-    fatal = fatal_errors(store.engine)
     Process(events, loop, parts, port, publisher, reporter, fatal).serve(
         spec.client_host,
         spec.client_port,
@@ -161,18 +160,19 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     store.close()
 
 
-def fatal_errors(engine: Engine) -> tuple[type[BaseException], ...]:
-    """After which a member must not go on: broken invariants, and whatever its disk raises.
+def fatal_errors(engine: Engine) -> Fatal:
+    """Broken invariants of every folder, and whatever the disk raises when it is read.
 
     Not OSError, which is what sockets raise every day.
     """
     disk = [kind for kind in engine.failures if kind is not OSError]
-    return (
-        InvariantViolated,
-        store_errors.InvariantViolated,
-        transport_errors.InvariantViolated,
-        store_errors.Damaged,
-        *disk,
+    return Fatal(
+        broken=(
+            InvariantViolated,
+            store_errors.InvariantViolated,
+            transport_errors.InvariantViolated,
+        ),
+        damaged=(store_errors.Damaged, *disk),
     )
 
 

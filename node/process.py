@@ -6,8 +6,9 @@
 
 Every call that the event loop makes into a turn is guarded: an exception that escapes one means
 that an invariant is broken or that this program has a bug, and a member that goes on after that
-would be a guess. It leaves a trace in its log and dies with code 72. What escapes a client's
-connection ends that connection, unless it says that the member or its disk cannot be trusted.
+would be a guess. It leaves a trace in its log and dies with code 72, or with 71 if it was its disk
+that gave back something else than was written. What escapes a client's connection ends that
+connection, unless it says that the member or its disk cannot be trusted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -28,7 +30,9 @@ from node.loop import Loop, Parts
 from node.publisher import Publisher
 from node.raft.ready import Role
 from node.report import Reporter
+from store.leveldb import describe_failure
 
+EXIT_QUARANTINE = 71
 EXIT_INVARIANT = 72
 EXIT_LIFELINE = 143
 """The supervisor is gone; nobody is left to read this."""
@@ -46,6 +50,16 @@ class Wakeups(Protocol):
         """All of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """Errors after which a member must not go on, wherever they come to light."""
+
+    broken: tuple[type[BaseException], ...]
+    """The code is wrong."""
+    damaged: tuple[type[BaseException], ...]
+    """The disk cannot be trusted; the next start would find the same, or not even notice."""
+
+
 class Process:
     """One member between its composition and its exit."""
 
@@ -57,9 +71,9 @@ class Process:
         port: ClientPort,
         publisher: Publisher,
         reporter: Reporter,
-        fatal: tuple[type[BaseException], ...],
+        fatal: Fatal,
     ) -> None:
-        """`fatal` errors end the process wherever they come to light."""
+        """Join what the composition root has made."""
         self._fatal = fatal
         self._events = events
         self._loop = loop
@@ -156,27 +170,38 @@ class Process:
 
     def _escaped(self, events: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if isinstance(error, BaseException):
-            traceback.print_exception(error, file=sys.stderr)
         self._reporter.log("exception", message=repr(context.get("message")))
-        if isinstance(error, self._fatal):
-            self._reporter.report("invariant", reason=str(error))
-            os._exit(EXIT_INVARIANT)
+        if not isinstance(error, BaseException):
+            return
+        if isinstance(error, (*self._fatal.broken, *self._fatal.damaged)):
+            end(error, self._fatal, self._reporter)
+        else:
+            traceback.print_exception(error, file=sys.stderr)
 
 
-def guarded(turn: Callable[[], None], reporter: Reporter) -> Callable[[], None]:
+def guarded(turn: Callable[[], None], reporter: Reporter, fatal: Fatal) -> Callable[[], None]:
     """A turn that ends the process if anything escapes it."""
 
     def run() -> None:
         try:
             turn()
         except BaseException as error:
-            traceback.print_exc(file=sys.stderr)
-            reporter.report("invariant", reason=f"{type(error).__name__}: {error}")
-            sys.stderr.flush()
-            os._exit(EXIT_INVARIANT)
+            end(error, fatal, reporter)
 
     return run
+
+
+def end(error: BaseException, fatal: Fatal, reporter: Reporter) -> None:
+    """Say why, and die."""
+    traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, fatal.damaged):
+        reporter.report("quarantined", reason=f"found while serving: {describe_failure(error)}")
+        code = EXIT_QUARANTINE
+    else:
+        reporter.report("invariant", reason=f"{type(error).__name__}: {error}")
+        code = EXIT_INVARIANT
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def tune_interpreter() -> None:

@@ -32,7 +32,7 @@ from store.engine import Operation, Reader
 _RACY_NS: Final = 20_000_000
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
     """LevelDB's own words, which plyvel hands over as bytes."""
     words = [
         word.decode(errors="replace") if isinstance(word, bytes) else str(word)

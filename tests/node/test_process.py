@@ -13,7 +13,7 @@ import store.errors
 import transport.errors
 from node.__main__ import fatal_errors
 from node.api.server import ClientPort
-from node.process import EXIT_INVARIANT, Process, guarded
+from node.process import EXIT_INVARIANT, EXIT_QUARANTINE, Fatal, Process, guarded
 from node.publisher import Publisher
 from node.report import Reporter
 from node.telemetry import Status, StatusPage, create_page
@@ -46,14 +46,20 @@ def events() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+def fatal_of_leveldb(directory: Path) -> Fatal:
+    """What ends a member whose disk is a real one."""
+    engine = LevelDBEngine(directory / "db", StoreConfig(), create=True)
+    fatal = fatal_errors(engine)
+    engine.close()
+    return fatal
+
+
 def make(tmp_path: Path, reporter: Reporter, events: asyncio.AbstractEventLoop) -> Process:
     node = MemberCluster(1)[1]
     page = tmp_path / "page"
     page.touch()
     create_page(str(page))
-    engine = LevelDBEngine(tmp_path / "db", StoreConfig(), create=True)
-    fatal = fatal_errors(engine)
-    engine.close()
+    fatal = fatal_of_leveldb(tmp_path)
     publisher = Publisher(
         node.member,
         node.loop,
@@ -72,18 +78,18 @@ def plyvel_error() -> Exception:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "code"),
     [
-        node.errors.InvariantViolated("two leaders"),
-        store.errors.InvariantViolated("a hole"),
-        transport.errors.InvariantViolated("a frame"),
-        store.errors.Damaged("an entry"),
-        plyvel_error(),
+        (node.errors.InvariantViolated("two leaders"), EXIT_INVARIANT),
+        (store.errors.InvariantViolated("a hole"), EXIT_INVARIANT),
+        (transport.errors.InvariantViolated("a frame"), EXIT_INVARIANT),
+        (store.errors.Damaged("an entry"), EXIT_QUARANTINE),
+        (plyvel_error(), EXIT_QUARANTINE),
     ],
-    ids=lambda error: f"{type(error).__module__}.{type(error).__name__}",
+    ids=lambda case: f"{type(case).__module__}.{type(case).__name__}",
 )
 def test_escaped_fatal_endsTheProcess(
-    error: Exception, tmp_path: Path, exits: list[int], events: asyncio.AbstractEventLoop
+    error: Exception, code: int, tmp_path: Path, exits: list[int], events: asyncio.AbstractEventLoop
 ) -> None:
     """A member that cannot trust itself or its disk stops, wherever that came to light."""
     with (tmp_path / "log").open("wb") as out:
@@ -91,7 +97,7 @@ def test_escaped_fatal_endsTheProcess(
         with pytest.raises(Ended):
             process._escaped(events, {"message": "callback", "exception": error})
 
-    assert exits == [EXIT_INVARIANT]
+    assert exits == [code]
     assert str(error) in (tmp_path / "log").read_text()
 
 
@@ -113,12 +119,17 @@ def test_escaped_everydayLife_isLogged(
     assert "a client went away" in (tmp_path / "log").read_text()
 
 
-def test_guardedTurn_thatRaises_endsTheProcess(tmp_path: Path, exits: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyError("a bug"), EXIT_INVARIANT), (plyvel_error(), EXIT_QUARANTINE)]
+)
+def test_guardedTurn_thatRaises_endsTheProcess(
+    error: Exception, code: int, tmp_path: Path, exits: list[int]
+) -> None:
     def turn() -> None:
-        raise KeyError("a bug")
+        raise error
 
     with (tmp_path / "log").open("wb") as out, pytest.raises(Ended):
-        guarded(turn, Reporter(out.fileno(), None))()
+        guarded(turn, Reporter(out.fileno(), None), fatal_of_leveldb(tmp_path))()
 
-    assert exits == [EXIT_INVARIANT]
-    assert "KeyError" in (tmp_path / "log").read_text()
+    assert exits == [code]
+    assert str(error.args[0]) in (tmp_path / "log").read_text()
