@@ -46,6 +46,7 @@ def status_lines(
     rows = [[paint(title, "bold") for title, _ in chosen]]
     rows += [[cell(node, paint) for _, cell in chosen] for node in nodes]
     lines += columns(rows)
+    lines += [paint(line, "red") for line in unexpected_ends(nodes)]
     return lines + link_lines(document["links"], paint) if wide else lines
 
 
@@ -75,6 +76,15 @@ def split_view(nodes: Sequence[NodeDocument]) -> str:
     if len(views) < 2:
         return ""
     return "; ".join(f"{', '.join(names)} follow {leader}" for leader, names in views.items())
+
+
+def unexpected_ends(nodes: Sequence[NodeDocument]) -> list[str]:
+    """Why each node ended that nobody asked to, in its own last words if it had any."""
+    return [
+        printable(f"{node['name']}: {': '.join(filter(None, (ended['reason'], ended['detail'])))}")
+        for node in nodes
+        if node["state"] in ENDED and (ended := node["exit"]) and not ended["expected"]
+    ]
 
 
 def number(value: int | None) -> str:

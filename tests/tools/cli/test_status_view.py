@@ -78,6 +78,21 @@ def test_status_lines_state_by_word(facts: dict[str, Any], shown: str) -> None:
     assert shown in row_of(status_lines(document), "n1")
 
 
+def test_status_lines_unexpected_end_says_why() -> None:
+    ended = {**exit_by(code=71), "reason": "quarantine", "detail": "db.mark is missing"}
+    asked = {**exit_by(signal="SIGKILL"), "reason": "killed", "expected": True}
+    nodes = [
+        node_document("n1", state="failed", exit=ended),
+        node_document("n2", state="exited", exit=asked),
+        node_document("n3", exit=exit_by(code=70)),
+    ]
+
+    lines = status_lines(status_document(*nodes))
+
+    assert lines[-1] == "n1: quarantine: db.mark is missing"
+    assert lines[-2].startswith("n3 ")
+
+
 def test_status_lines_missing_figures_are_dashes() -> None:
     unknown = {
         key: None
