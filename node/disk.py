@@ -83,6 +83,8 @@ class Disk:
         self._sized_at = -1.0
         self._durable = Write(0, None, [], image.applied, self._conf)
         self._installs = 0
+        self._replaced: deque[int] = deque()
+        """Generations of the state that nobody reads any more; the next writes discard them."""
 
     # -- the core's storage port ------------------------------------------------------------
 
@@ -242,9 +244,12 @@ class Disk:
             self._state.retire(sequence)
             for write in done:
                 if write.generation is not None:
+                    self._replaced.append(self._state.generation)
                     self._state.adopt(write.generation)
                     self._installs -= 1
             self._trim_cache()
+        if self._replaced and self.has_room():
+            self._submit([], None, [])
         return done
 
     def _submit(
@@ -264,6 +269,7 @@ class Disk:
             effects=self._state.seal(self._writer.next_seq) if moved else (),
             conf=encode_conf(self._conf) if self._conf_moved else None,
             compact_to=compact_to,
+            discard=self._replaced.popleft() if self._replaced else None,
         )
         self._hard_state_moved = False
         self._conf_moved = False

@@ -230,11 +230,11 @@ class Committer:
             operations.append((record.CONF, record.encode_conf(applied.index, conf)))
 
     def _encode_install(self, install: Install, operations: list[Operation]) -> None:
-        """Entries up to the snapshot are swept later; those beyond it were just deleted."""
+        """Entries up to the snapshot are swept later; those beyond it were just deleted. The state
+        that was current until now stays: who reads it does not know of this write yet."""
         self._encode_applied(install.position, install.digest, install.conf, operations)
         operations.append(self._sweep.raise_floor(install.position))
         operations.append((record.GENERATION, record.encode_generation(install.generation)))
-        self._sweep.add_generation(self._generation)
         self._generation = install.generation
 
     def _figures(self, head: Head) -> MarkFigures:

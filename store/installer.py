@@ -3,7 +3,8 @@
     add(records) …     written into a generation of their own, beside the current state
     finish(…)          ONE batch: that generation becomes current, the log starts after the
                        snapshot, hard state and membership move along
-    afterwards         the replaced generation is swept away in the background
+    afterwards         its owner goes over to the new state and discards the replaced generation
+                       (`Batch.discard`), which is swept away in the background
 
 A crash before `finish` is durable leaves the old state and the old log untouched; the half-built
 generation is found and swept at the next start. A crash after it leaves the new state, and the

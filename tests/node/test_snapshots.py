@@ -8,6 +8,7 @@ from node import loop
 from node.config import Limits
 from node.raft.message import ConfChange, ConfChangeKind
 from node.raft.ready import Role
+from store import record
 from store.config import StoreConfig
 from store.log import DurableLog
 from tests.support.member_cluster import MemberCluster, Node
@@ -335,3 +336,29 @@ def test_entriesThatWaitToBeApplied_givePlaceToASnapshot(monkeypatch: pytest.Mon
 
     assert waiting == 0
     assert len(cluster.hashes()) == 1
+
+
+def test_replacedState_staysWhole_untilNobodyReadsIt() -> None:
+    """The writer is ahead of the loop: it must not sweep what the loop still shows."""
+    cluster = MemberCluster(limits=LIMITS)
+    cluster.put(10, prefix=b"old")
+    cluster.converge()
+    _, late = lagging(cluster)
+    late.stalled = True
+    cluster.network.heal()
+    cluster.until(lambda: late.parts.disk.installing)
+    late.stalled = False
+    writer = late.process.store.writer
+    while late.sync():
+        while writer.tidy():
+            pass
+
+    old = [late.value(b"old%04d" % number) for number in range(10)]
+    cluster.converge()
+    cluster.tick(20)
+    while writer.tidy():
+        pass
+
+    assert old == [b"v" * 10] * 10
+    generations = {key[1] for key, _ in late.engine.scan(record.STATE, b"t")}
+    assert generations == {late.process.store.view.generation}

@@ -41,6 +41,14 @@ def state_of(store: MemoryStore) -> dict[bytes, bytes]:
     return dict(store.view.scan(b"", b""))
 
 
+def adopt(store: MemoryStore, installer: Installer) -> None:
+    """Go over to the installed state, once that is durable; the old one may go."""
+    replaced = store.view.generation
+    store.view.adopt(installer.generation)
+    store.writer.submit(Batch(discard=replaced))
+    store.writer.step()
+
+
 def sweep_all(store: MemoryStore) -> None:
     while store.writer.tidy():
         pass
@@ -95,8 +103,10 @@ def test_crash_after_any_batch_leaves_one_whole_state(durable_batches: int) -> N
 @pytest.mark.parametrize("sweeps", range(8))
 def test_crash_while_the_old_state_is_swept(sweeps: int) -> None:
     store = member_with_old_state()
-    steps_of_an_install(store, Installer(store.engine, store.writer))
+    installer = Installer(store.engine, store.writer)
+    steps_of_an_install(store, installer)
     store.writer.step()
+    adopt(store, installer)
     for _ in range(sweeps):
         store.writer.tidy()
     again = opened(store.engine)
@@ -116,12 +126,27 @@ def test_abandoned_install_is_swept_and_its_place_not_reused_at_once() -> None:
     second = Installer(store.engine, store.writer)
     steps_of_an_install(store, second)
     store.writer.step()
+    adopt(store, second)
     sweep_all(store)
-    store.view.adopt(second.generation)
 
     assert first.generation != second.generation
     assert state_of(store) == NEW
     assert generations_on_disk(store) == {second.generation}
+
+
+def test_replaced_state_stays_whole_until_it_is_discarded() -> None:
+    store = member_with_old_state()
+    installer = Installer(store.engine, store.writer)
+    steps_of_an_install(store, installer)
+    store.writer.step()
+    sweep_all(store)
+    before = state_of(store)
+    adopt(store, installer)
+    sweep_all(store)
+
+    assert before == OLD
+    assert state_of(store) == NEW
+    assert generations_on_disk(store) == {installer.generation}
 
 
 def test_many_installs_wrap_around_the_generations() -> None:
@@ -132,7 +157,7 @@ def test_many_installs_wrap_around_the_generations() -> None:
         position = Position(20 + number, 4)
         installer.finish(position, b"conf", HardState(5, MEMBER, position.index))
         store.writer.step()
-        store.view.adopt(installer.generation)
+        adopt(store, installer)
         sweep_all(store)
 
     assert state_of(store) == {b"install": b"299"}
