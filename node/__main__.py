@@ -60,6 +60,8 @@ from store.fatal import EXIT_STORAGE
 from store.installer import Installer
 from store.record import Position
 from transport import errors as transport_errors
+from transport.claim import Claimed
+from transport.errors import TransportError
 from transport.mesh import Channel, Mesh, MeshConfig, MeshPort
 
 EXIT_CONFIG = 64
@@ -90,13 +92,13 @@ def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
     except Quarantined as reason:
         reporter.report("quarantined", reason=str(reason))
         code = EXIT_QUARANTINE
-    except DirectoryHeld as error:
+    except (DirectoryHeld, Claimed) as error:
         reporter.report("refused", reason=str(error))
         code = EXIT_HELD
     except DiskFailed as error:
         reporter.report("refused", reason=str(error))
         code = EXIT_STORAGE
-    except (ConfigError, FormatTooNew, OSError) as error:
+    except (ConfigError, FormatTooNew, TransportError, OSError) as error:
         reporter.report("refused", reason=f"{type(error).__name__}: {error}")
         code = EXIT_CONFIG
     except BaseException as error:
