@@ -7,9 +7,8 @@ revision.
 
 from __future__ import annotations
 
-from node.client import ClientError, EtcdClient
-
 from cluster.errors import ClusterError
+from node.client import ClientError, EtcdClient
 
 PROBE_TTL_S = 60
 """Long enough never to expire between grant and revoke, short enough to go should both fail."""
