@@ -208,6 +208,7 @@ def compose(
         draw(62),
         pending_max=limits.pending_proposals_max,
         request_bytes_max=limits.request_bytes_max,
+        waiting_bytes_max=limits.waiting_bytes_max,
         timeout_seconds=patience,
     )
     leases = LeaseExpiry(election_seconds)

@@ -38,15 +38,21 @@ class Proposals:
         *,
         pending_max: int,
         request_bytes_max: int,
+        waiting_bytes_max: int,
         timeout_seconds: float,
     ) -> None:
-        """Begin with nothing pending; sequences count up from `first_sequence`."""
+        """Begin with nothing pending; sequences count up from `first_sequence`.
+
+        `waiting_bytes_max` bounds what nobody could be given yet, for want of a leader.
+        """
         self._origin = origin
         self._sequence = first_sequence
         self._pending_max = pending_max
         self._request_bytes_max = request_bytes_max
+        self._waiting_bytes_max = waiting_bytes_max
         self._timeout_seconds = timeout_seconds
         self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
         self._answers: dict[int, OnOutcome] = {}
         # (deadline, sequence) in order of arrival; every request has the same patience.
         self._deadlines: deque[tuple[float, int]] = deque()
@@ -65,12 +71,17 @@ class Proposals:
         if len(request) > self._request_bytes_max:
             done(RequestTooLarge())
             return
-        if len(self._answers) >= self._pending_max:
+        if (
+            len(self._answers) >= self._pending_max
+            or self._waiting_bytes + len(request) > self._waiting_bytes_max
+        ):
             done(TooManyRequests())
             return
         self._sequence += 1
         sequence = self._sequence
-        self._waiting.append(pack(kind, self._origin, sequence, request))
+        envelope = pack(kind, self._origin, sequence, request)
+        self._waiting.append(envelope)
+        self._waiting_bytes += len(envelope)
         self._answers[sequence] = done
         self._deadlines.append((now + self._timeout_seconds, sequence))
 
@@ -83,13 +94,14 @@ class Proposals:
         """Envelopes that wait to be proposed, in order of arrival: as many as fit into one message
         of `bytes_max`, but at least one if any waits."""
         waiting = self._waiting
-        count = room = 0
+        count = taken = 0
         for envelope in waiting:
-            room += len(envelope)
-            if room > bytes_max and count:
+            if count and taken + len(envelope) > bytes_max:
                 break
+            taken += len(envelope)
             count += 1
         self._waiting = waiting[count:]
+        self._waiting_bytes -= taken
         return waiting[:count]
 
     def proposed(self, envelopes: list[bytes], term: int) -> None:
@@ -120,6 +132,7 @@ class Proposals:
     def put_back(self, envelopes: list[bytes]) -> None:
         """Raft did not take them (no leader, or one that hands over): they wait for the next."""
         self._waiting[:0] = envelopes
+        self._waiting_bytes += sum(map(len, envelopes))
 
     def waiting(self) -> bool:
         """Whether anything waits to be proposed."""
@@ -144,3 +157,4 @@ class Proposals:
                 done(Timeout())
         if late and self._waiting:
             self._waiting = [e for e in self._waiting if unpack(e).sequence not in late]
+            self._waiting_bytes = sum(map(len, self._waiting))

@@ -21,7 +21,14 @@ Outcome = Call[Answer | Refusal]
 
 
 def make(pending_max: int = 100) -> Proposals:
-    return Proposals(ME, 1_000, pending_max=pending_max, request_bytes_max=100, timeout_seconds=5.0)
+    return Proposals(
+        ME,
+        1_000,
+        pending_max=pending_max,
+        request_bytes_max=100,
+        waiting_bytes_max=1_000,
+        timeout_seconds=5.0,
+    )
 
 
 def add(proposals: Proposals, now: float = 0.0, request: bytes = b"request") -> Outcome:
@@ -90,6 +97,24 @@ def test_bounds_refuseAtOnce() -> None:
     assert large.answer == RequestTooLarge()
     assert many.answer == TooManyRequests()
     assert len(proposals.take(ALL)) == 1
+
+
+def test_waitingBytes_areBounded_whatIsUnderWayIsNot() -> None:
+    proposals = make()
+    waiting = [add(proposals, request=bytes(100)) for _ in range(9)]
+    refused = [call.answer for call in waiting if call.done]
+
+    propose(proposals, 1)
+    after = add(proposals, request=bytes(100))
+    proposals.put_back(proposals.take(ALL))
+    again = [add(proposals, request=bytes(100)) for _ in range(8)]
+    proposals.expire(5.0)
+    late = add(proposals, 5.0, request=bytes(100))
+
+    assert refused == [TooManyRequests()]
+    assert after.answer == Timeout()
+    assert again[-1].answer == TooManyRequests()
+    assert not late.done
 
 
 def test_take_isLimited_butTakesOneAtLeast() -> None:

@@ -67,6 +67,7 @@ class ApiMember:
             1,
             pending_max=self.limits.pending_proposals_max,
             request_bytes_max=self.limits.request_bytes_max,
+            waiting_bytes_max=self.limits.waiting_bytes_max,
             timeout_seconds=timeout_seconds,
         )
         self._reads = Reads(1, self.limits.pending_reads_max, timeout_seconds)
