@@ -7,8 +7,8 @@ collected whole, within a limit. Timeouts are the owner's.
     idle ──request whole──► handling ──answer ended──► idle (keep-alive) or closed
 
 What the client does wrong is answered here and ends the connection: 400 (not HTTP), 413 (body),
-431 (head), 501 (transfer coding). While a request is handled the socket is read on, so that a
-client that goes away is noticed, but only up to one head of pipelined bytes.
+431 (head), 501 (transfer coding, CONNECT). While a request is handled the socket is read on, so
+that a client that goes away is noticed, but only up to one head of pipelined bytes.
 """
 
 from __future__ import annotations
@@ -182,15 +182,29 @@ class Http1Protocol(asyncio.Protocol):
             self._transport.close()
             return False
         if isinstance(event, h11.Request):
-            self._head = event
-            self._body.clear()
-        elif isinstance(event, h11.Data):
+            return self._take_head(event)
+        if isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > self._limits.body_bytes_max:
                 self._refuse(413, "request body too large")
                 return False
         elif isinstance(event, h11.EndOfMessage):
             self._start_handling()
+        return True
+
+    def _take_head(self, head: h11.Request) -> bool:
+        """Begin a request; False = it is refused at once.
+
+        CONNECT would turn the connection into a tunnel as soon as a handler says "200", and there
+        is no answer to be ended in a tunnel.
+        """
+        self._body.clear()
+        # Known before anything is refused: the answer to a HEAD with a bad body has no body either.
+        self._bodiless = head.method == b"HEAD"
+        if head.method == b"CONNECT":
+            self._refuse(501, "no tunnels here")
+            return False
+        self._head = head
         return True
 
     def _start_handling(self) -> None:
@@ -204,7 +218,6 @@ class Http1Protocol(asyncio.Protocol):
             self._refuse(400, "malformed request target")
             return
         self._body.clear()
-        self._bodiless = request.method == "HEAD"
         self._handle(request, responder)
 
     def _regulate(self) -> None:

@@ -46,6 +46,14 @@ class Head(msgspec.Struct, frozen=True):
     refusal: tuple[Status, str] | None = None
 
 
+def is_head(headers: Headers) -> bool:
+    """Tell the first header list of a request from its trailers, which have no pseudo-headers.
+
+    Source: RFC 9113 §8.1, §8.3: in a well-formed head they come first.
+    """
+    return bool(headers) and headers[0][0].startswith(b":")
+
+
 def parse_head(headers: Headers, unary: frozenset[str]) -> Head:
     """Interpret a well-formed header list without its timeout; refusals say what is not gRPC."""
     fields: dict[bytes, bytes] = {}

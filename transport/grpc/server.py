@@ -27,6 +27,7 @@ from transport.grpc.head import (
     OK_TRAILERS,
     RESPONSE_HEADERS,
     Head,
+    is_head,
     parse_head,
     split_timeout,
     status_trailers,
@@ -186,8 +187,10 @@ class GrpcServer:
     def _on_event(self, event: Event, now: float) -> None:
         match event:
             case HeadersReceived(stream_id, headers, end_stream):
-                known = stream_id in self._calls
-                if (known or self._start(stream_id, self._head_of(headers))) and end_stream:
+                # Trailers may come after a call was refused or ended by us: nobody waits for them.
+                if is_head(headers) and not self._start(stream_id, self._head_of(headers)):
+                    return
+                if end_stream:
                     self._half_close(stream_id)
             case DataReceived(stream_id, data, end_stream):
                 self._take_data(stream_id, data)
