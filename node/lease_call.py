@@ -75,7 +75,10 @@ class LeaseCalls:
         if not self._unasked or not leader:
             return
         numbers, self._unasked = self._unasked, []
-        questions = [(number, self._questions[number]) for number in numbers]
+        # A late reply may have answered what `expire` had put back: it is in one list only then.
+        questions = [(n, self._questions[n]) for n in numbers if n in self._questions]
+        if not questions:
+            return
         now = self._now()
         for _, question in questions:
             question.asked_at = now

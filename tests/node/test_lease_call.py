@@ -118,6 +118,21 @@ def test_lostQuestion_isAskedAgain_untilItsTimeIsOver() -> None:
     assert len(desk.sent) == 10
 
 
+def test_lateReply_toAQuestionThatIsToBeAskedAgain_answersIt() -> None:
+    """The reply comes between the housekeeping that gave it up and the turn's end."""
+    desk = Desk()
+    call = desk.ask()
+    desk.calls.pump(LEADER, ME)
+    desk.now += RETRY_SECONDS
+    desk.calls.expire(desk.now)
+
+    desk.calls.take(LEADER, [LeaseReply(1, 30, 30, False)])
+    desk.calls.pump(LEADER, ME)
+
+    assert call.answer == (30, 30)
+    assert len(desk.sent) == 1
+
+
 def test_asked_byAnotherMember_isAnsweredAfterTheBarrier() -> None:
     desk = Desk()
     desk.clock.promote([(7, 30)], desk.now)
