@@ -12,6 +12,7 @@ import json
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from cluster.policy import UNKNOWN_STATUS
@@ -19,6 +20,8 @@ from cluster.zygote import Birth
 
 REPORT_BYTES_MAX = 64 * 1024
 """A line longer than this is not a report of ours; it is dropped."""
+STOP_LOOKS = 100
+STOP_PAUSE_S = 0.001
 ADOPTION_LOOKS = 50
 ADOPTION_PAUSE_S = 0.001
 STATUS_PATIENCE_S = 1.0
@@ -49,6 +52,15 @@ class ChildProcess:
         except ProcessLookupError:
             return False
         return True
+
+    async def stopped(self) -> None:
+        """Wait until the process stands still; SIGSTOP takes effect a moment after it is sent."""
+        for _ in range(STOP_LOOKS):
+            with suppress(OSError):
+                state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if state in "TtZX":
+                    return
+            await asyncio.sleep(STOP_PAUSE_S)
 
     async def ended(self) -> None:
         """Wait for the death itself; the status may come a moment later."""

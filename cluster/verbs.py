@@ -171,7 +171,10 @@ class Verbs:
 
     async def _pause(self, params: Pause) -> Result:
         async def act(node: Node) -> bool:
-            return self._supervisor.pause(node, params.for_ms)
+            paused = self._supervisor.pause(node, params.for_ms)
+            if paused and node.child is not None:
+                await node.child.stopped()
+            return paused
 
         return await self._on_each(params, act)
 
