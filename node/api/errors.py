@@ -157,6 +157,13 @@ REFUSALS: dict[type[Refusal], Fault] = {
     refusals.NotSupportedForLearner: ETCD_ERRORS["NotSupportedForLearner"],
     refusals.BadLeaderTransferee: ETCD_ERRORS["BadLeaderTransferee"],
     refusals.MemberNotFound: ETCD_ERRORS["MemberNotFound"],
+    refusals.MemberExists: ETCD_ERRORS["MemberExist"],
+    refusals.PeerUrlExists: ETCD_ERRORS["PeerURLExist"],
+    refusals.TooManyLearners: ETCD_ERRORS["TooManyLearners"],
+    refusals.MemberNotLearner: ETCD_ERRORS["MemberNotLearner"],
+    refusals.LearnerNotReady: ETCD_ERRORS["LearnerNotReady"],
+    refusals.NotEnoughStarted: ETCD_ERRORS["MemberNotEnoughStarted"],
+    refusals.Unhealthy: ETCD_ERRORS["Unhealthy"],
 }
 """Every refusal but `Malformed`, whose text carries its reason; a test holds the table complete."""
 
@@ -164,6 +171,7 @@ DEADLINE_EXCEEDED = Fault(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
 LEADER_TRANSFER_TIMEOUT = Fault(
     Status.UNKNOWN, "etcdserver: request timed out, leader transfer took too long"
 )
+MEMBER_BAD_URLS = ETCD_ERRORS["MemberBadURLs"]
 NO_LEADER = ETCD_ERRORS["NoLeader"]
 NOT_SUPPORTED_FOR_LEARNER = ETCD_ERRORS["NotSupportedForLearner"]
 STOPPED = ETCD_ERRORS["Stopped"]

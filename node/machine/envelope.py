@@ -36,6 +36,12 @@ class RequestKind(IntEnum):
     ALARM = 7
     MEMBER_PUBLISH = 8
     """`etcdserverpb.Member`: a member tells its name and URLs."""
+    MEMBER_ADD = 9
+    MEMBER_REMOVE = 10
+    MEMBER_PROMOTE = 11
+    """`etcdserverpb.Member`, in the context of a change of the configuration."""
+    MEMBER_UPDATE = 12
+    """`etcdserverpb.Member`: an operator gives a member other peer URLs."""
 
 
 class Envelope(NamedTuple):

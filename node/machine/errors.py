@@ -167,4 +167,45 @@ class BadLeaderTransferee(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class MemberNotFound(Refusal):
-    """No member has this id."""
+    """No member has this id, or one that has left had it: ids are never used again."""
+
+
+# What a change of the members meets: judged by the leader and again when it is applied.
+
+
+@dataclass(frozen=True, slots=True)
+class MemberExists(Refusal):
+    """The id of a new member is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUrlExists(Refusal):
+    """Another member has one of the peer URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyLearners(Refusal):
+    """More learners at a time than `node.machine.roster.LEARNERS_MAX`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberNotLearner(Refusal):
+    """A member that has a vote cannot be promoted."""
+
+
+# Judged by the leader alone: it depends on who is there now.
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerNotReady(Refusal):
+    """The learner's log is too far behind the leader's."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnoughStarted(Refusal):
+    """Too few of the voters afterwards would ever have been started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealthy(Refusal):
+    """Too few of the voters afterwards are there now."""

@@ -17,7 +17,7 @@ expected to have passed `node.machine.validate`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -69,6 +69,7 @@ class Machine:
             RequestKind.LEASE_REVOKE: self._lease_revoke,
             RequestKind.ALARM: self._alarm,
             RequestKind.MEMBER_PUBLISH: self._member_publish,
+            RequestKind.MEMBER_UPDATE: self._member_update,
         }
 
     # Applying.
@@ -79,16 +80,46 @@ class Machine:
         Raises:
             InvariantViolated: an unknown kind, or an index that was applied before.
         """
-        if index <= self.applied_index:
-            raise InvariantViolated(f"entry {index} applied again, after {self.applied_index}")
+        self._advance(index)
         apply = self._apply.get(kind)
         if apply is None:
             raise InvariantViolated(f"entry {index} is of unknown kind {kind}")
-        self.applied_index = index
         try:
             return apply(request)
         except DecodeError as error:
             return Applied(Malformed(str(error)))
+
+    def change_members(
+        self,
+        index: int,
+        kind: int,
+        request: bytes,
+        voters: Collection[int],
+        learners: Collection[int],
+    ) -> Applied:
+        """Apply the members' part of a change of the configuration.
+
+        A refusal means that the configuration must not change either. `voters` and `learners` are
+        those before the change.
+
+        Raises:
+            InvariantViolated: a kind that is no such change, or an index that was applied before.
+        """
+        self._advance(index)
+        member = rpc.Member.FromString(request)
+        refusal = self.check_members(kind, member, voters, learners)
+        if refusal is not None:
+            return Applied(refusal)
+        match kind:
+            case RequestKind.MEMBER_ADD:
+                effects = self._roster.add(member)
+            case RequestKind.MEMBER_REMOVE:
+                effects = self._roster.remove(member.ID)
+            case RequestKind.MEMBER_PROMOTE:
+                effects = []
+            case _:
+                raise InvariantViolated(f"entry {index} changes members by unknown kind {kind}")
+        return Applied(Answer(self.revision, b""), effects)
 
     def compaction_slice(self, records_max: int) -> Sequence[Operation]:
         """Effects that remove about `records_max` records from below the compact revision.
@@ -153,8 +184,14 @@ class Machine:
         return self._alarms.raised()
 
     def members(self) -> list[MemberRecord]:
-        """What members have published of themselves, by id."""
+        """What is known of the members besides their votes, by id."""
         return self._roster.members()
+
+    def check_members(
+        self, kind: int, member: rpc.Member, voters: Collection[int], learners: Collection[int]
+    ) -> Refusal | None:
+        """Why `change_members` would refuse a change now; None if it would not."""
+        return self._roster.check(kind, member, voters, learners)
 
     def events(self, lo: int, hi: int) -> Iterator[Event]:
         """What happened in the revisions `[lo, hi)`; `lo` must not be below the compact revision.
@@ -254,8 +291,19 @@ class Machine:
         return Applied(Answer(self.revision, body), effects)
 
     def _member_publish(self, encoded: bytes) -> Applied:
-        effects = self._roster.publish(rpc.Member.FromString(encoded), encoded)
+        effects = self._roster.publish(rpc.Member.FromString(encoded))
         return Applied(Answer(self.revision, b""), effects)
+
+    def _member_update(self, encoded: bytes) -> Applied:
+        updated = self._roster.update(rpc.Member.FromString(encoded))
+        if isinstance(updated, Refusal):
+            return Applied(updated)
+        return Applied(Answer(self.revision, b""), updated)
+
+    def _advance(self, index: int) -> None:
+        if index <= self.applied_index:
+            raise InvariantViolated(f"entry {index} applied again, after {self.applied_index}")
+        self.applied_index = index
 
     def _adopt(self, change: Change, body: bytes, *leases: LeaseChange) -> Applied:
         effects = change.adopt_into(self._keyspace)

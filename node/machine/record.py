@@ -34,7 +34,7 @@ INLINE_BYTES_MAX = 4096
 """Values above are kept once, in the revision's record; smaller ones also beside the key."""
 
 ALARM, CURRENT, DEAD, LEASE_KEY, LEASE = b"a", b"c", b"d", b"k", b"l"
-MEMBER, REVISION = b"n", b"r"
+MEMBER, REMOVED, REVISION = b"n", b"o", b"r"
 COMPACT_REVISION = b"mc"
 COMPACT_PROGRESS = b"mp"
 TOMBSTONE_REVISION = b"mt"

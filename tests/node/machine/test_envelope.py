@@ -44,4 +44,8 @@ def test_request_kinds_keep_their_numbers() -> None:
         "LEASE_REVOKE": 6,
         "ALARM": 7,
         "MEMBER_PUBLISH": 8,
+        "MEMBER_ADD": 9,
+        "MEMBER_REMOVE": 10,
+        "MEMBER_PROMOTE": 11,
+        "MEMBER_UPDATE": 12,
     }
