@@ -5,7 +5,7 @@
 
 Only this module constructs concrete parts; all others are given what they use. Exit codes: 0
 stopped, 64 unusable configuration, 70 a write failed, 71 the disk cannot be trusted, 72 a broken
-invariant, 75 the data directory is held by another process.
+invariant, 75 the data directory is held by another process, 76 removed from the cluster.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ import uvloop
 from node.api.server import ClientPort
 from node.applier import Applier
 from node.config import ETCD_VERSION, NodeConfig
-from node.disk import Disk, encode_conf
-from node.errors import ConfigError, InvariantViolated
+from node.connections import Connections
+from node.disk import Disk, decode_conf, encode_conf
+from node.errors import ConfigError, InvariantViolated, Removed
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.loop import HOUSEKEEPING_MS, Loop, Parts
@@ -35,13 +36,14 @@ from node.loop import Reporter as LoopReporter
 from node.machine.answer import LeaseChange, LeaseChangeKind
 from node.machine.machine import Machine
 from node.member import Member, Sinks
-from node.peers import Peers, RoundTrips
+from node.membership import Membership
+from node.peers import Farewell, Peers, RoundTrips
 from node.process import EXIT_INVARIANT, EXIT_QUARANTINE, Fatal, Process, guarded
 from node.proposals import Proposals
 from node.publisher import Publisher
 from node.raft.config import RaftConfig
 from node.raft.core import Core
-from node.raft.message import ConfChange, ConfState
+from node.raft.message import ConfChange, ConfChangeKind, ConfState
 from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM
 from node.reads import Reads
 from node.report import Reporter
@@ -51,7 +53,7 @@ from node.telemetry import Status, StatusPage
 from node.transfers import Transfers
 from node.watch import WatchHub
 from store import errors as store_errors
-from store.boot import MemoryStore, Store, open_store
+from store.boot import BEGINNING, MemoryStore, Store, open_store
 from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine
@@ -66,6 +68,8 @@ from transport.mesh import Channel, Mesh, MeshConfig, MeshPort
 
 EXIT_CONFIG = 64
 EXIT_HELD = 75
+EXIT_REMOVED = 76
+REMOVED_REASON = "it has been removed from the cluster, and its id is never used again"
 HELD_SECONDS_MAX = 5.0
 """How long a start waits for a killed predecessor to leave the data directory."""
 
@@ -92,6 +96,9 @@ def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
     except Quarantined as reason:
         reporter.report("quarantined", reason=str(reason))
         code = EXIT_QUARANTINE
+    except Removed as error:
+        reporter.report("removed", reason=str(error))
+        code = EXIT_REMOVED
     except (DirectoryHeld, Claimed) as error:
         reporter.report("refused", reason=str(error))
         code = EXIT_HELD
@@ -115,9 +122,11 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     Raises:
         Quarantined, FormatTooNew, DirectoryHeld: the store must not or cannot be used.
         OSError: an address or a file cannot be used.
+        Removed: this member has been removed, now or before it was started.
     """
     incarnation = draw(64)
     store = open_patiently(config)
+    refuse_removed(store, config.member_id)
     mesh = Mesh(
         MeshConfig(
             cluster_id=config.cluster_id,
@@ -149,7 +158,7 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
         updated_at_ns=0,
     )
     publisher = Publisher(member, loop, parts, page, spec, own)
-    connect(parts.conf, config.member_id, mesh, page)
+    parts.connections.adopt(parts.conf)
     Process(events, loop, parts, port, publisher, reporter, fatal).serve(
         spec.client_host,
         spec.client_port,
@@ -160,6 +169,20 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     )
     mesh.close()
     store.close()
+    if parts.membership.removed:
+        raise Removed(REMOVED_REASON)
+
+
+def refuse_removed(store: Store, member_id: int) -> None:
+    """A member that had applied its own removal before it ended does not come back.
+
+    Raises:
+        Removed: its own disk says that it is none. Who joins has no configuration yet.
+    """
+    conf = decode_conf(store.image.conf)
+    if conf.voters and member_id not in {*conf.voters, *conf.learners}:
+        store.close()
+        raise Removed(REMOVED_REASON)
 
 
 def fatal_errors(engine: Engine) -> Fatal:
@@ -218,22 +241,47 @@ def compose(
 
     def adopt_conf(conf: ConfState) -> None:
         parts.conf = conf
-        connect(conf, config.member_id, mesh, page)
+        connections.adopt(conf)
 
-    def change_conf(change: ConfChange) -> ConfState:
+    def change_conf(change: ConfChange | None, index: int) -> ConfState:
         """A committed change takes effect in the core, on disk, and in who is connected."""
+        before = parts.conf
         conf = core.apply_conf_change(change)
-        disk.conf_changed(conf)
-        adopt_conf(conf)
+        if change is not None:
+            disk.conf_changed(conf)
+            parts.conf = conf
+            connections.change(conf)
+            report_change(reporter, change, before, index)
+            if change.kind == ConfChangeKind.REMOVE and change.member == config.member_id:
+                membership.leave()
         return conf
 
+    connections = Connections(
+        config.member_id,
+        (spec.id for spec in config.members),
+        mesh,
+        page,
+        lambda peer: peers.call(peer, [Farewell()]),
+        clock,
+    )
+    membership = Membership(
+        config.member_id,
+        core,
+        lambda: parts.machine,
+        lambda: parts.conf,
+        peers.call,
+        draw(62),
+        patience,
+    )
     applier = Applier(
         machine,
         store.view,
         hub,
         complete=proposals.complete,
         leases=partial(note_leases, leases, clock),
+        conf=lambda: parts.conf,
         change_conf=change_conf,
+        changed=membership.complete,
         term_applied=proposals.term_applied,
     )
     calls = LeaseCalls(
@@ -262,6 +310,8 @@ def compose(
         proposals=proposals,
         leases=leases,
         calls=calls,
+        membership=membership,
+        connections=connections,
         snapshots=snapshots,
         transfers=Transfers(election_seconds),
         hub=hub,
@@ -277,8 +327,9 @@ def compose(
 
 def open_patiently(config: NodeConfig) -> Store:
     """Open the store; a killed predecessor may need a moment to leave the directory."""
-    voters = tuple(sorted(spec.id for spec in config.members))
-    first_conf = encode_conf(ConfState(voters=voters)) if config.bootstrap else None
+    founders = () if config.join else tuple(sorted(spec.id for spec in config.members))
+    first_conf = encode_conf(ConfState(voters=founders)) if config.bootstrap else None
+    founding = Position(FOUNDING_INDEX, FOUNDING_TERM)
     limits = config.limits
     store_config = StoreConfig(
         queue_batches_max=limits.writer_batches_max, queue_bytes_max=limits.writer_bytes_max
@@ -292,7 +343,7 @@ def open_patiently(config: NodeConfig) -> Store:
                 config.member_id,
                 store_config,
                 first_conf=first_conf,
-                first_position=Position(FOUNDING_INDEX, FOUNDING_TERM),
+                first_position=BEGINNING if config.join else founding,
             )
         except DirectoryHeld:
             if time.monotonic() > until:
@@ -300,14 +351,18 @@ def open_patiently(config: NodeConfig) -> Store:
             time.sleep(0.01)
 
 
-def connect(conf: ConfState, member_id: int, mesh: MeshPort, page: Page) -> None:
-    """Have exactly the other members of a configuration as peers."""
-    wanted = {*conf.voters, *conf.learners} - {member_id}
-    for peer in set(mesh.peers()) - wanted:
-        mesh.remove_peer(peer)
-        page.drop_link(peer)
-    for peer in sorted(wanted):
-        mesh.add_peer(peer)
+def report_change(
+    reporter: LoopReporter, change: ConfChange, before: ConfState, index: int
+) -> None:
+    """Tell of a change of the members; all members tell of the same one, by its index."""
+    facts: dict[str, object] = {"member": f"{change.member:x}", "index": index}
+    if change.kind == ConfChangeKind.REMOVE:
+        reporter.report("member.removed", **facts)
+    elif change.member in before.learners:
+        reporter.report("member.promoted", **facts)
+    else:
+        learner = change.kind == ConfChangeKind.ADD_LEARNER
+        reporter.report("member.added", **facts, learner=learner)
 
 
 def note_leases(

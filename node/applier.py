@@ -4,6 +4,7 @@
                                    ├──► events   → watch hub
                                    ├──► leases   → the leader's expiry clock
                                    └──► outcome  → whoever proposed it, if it was proposed here
+    change ──► machine.change_members ──► the same, and the configuration unless it was refused
 
 Entries are applied one by one, in order, exactly once: the applied index moves with the effects in
 one batch. There is no clock and no local configuration in what an entry does. An entry of a kind
@@ -13,7 +14,7 @@ that this release does not know ends the process: skipping it would part the mem
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -31,6 +32,16 @@ class Machine(Protocol):
 
     def apply(self, index: int, kind: int, request: bytes) -> Applied:
         """Apply one request."""
+
+    def change_members(
+        self,
+        index: int,
+        kind: int,
+        request: bytes,
+        voters: Collection[int],
+        learners: Collection[int],
+    ) -> Applied:
+        """Apply the members' part of a change of the configuration, or refuse it."""
 
     def compaction_slice(self, records_max: int) -> Sequence[Operation]:
         """Effects that remove some of what a compaction has made unreadable."""
@@ -61,17 +72,22 @@ class Applier:
         *,
         complete: Callable[[int, int, Answer | Refusal], None],
         leases: Callable[[Sequence[LeaseChange]], None],
-        change_conf: Callable[[ConfChange], ConfState],
+        conf: Callable[[], ConfState],
+        change_conf: Callable[[ConfChange | None, int], ConfState],
+        changed: Callable[[int, int, Answer | Refusal], None],
         term_applied: Callable[[int], None],
     ) -> None:
-        """`complete` is given (origin, sequence, outcome) of every request, `term_applied` each
-        new term before its first entry is applied."""
+        """`complete` is given (origin, sequence, outcome) of every request, `changed` the same of
+        every change of the members, `term_applied` each new term before its first entry is applied.
+        `change_conf` makes a change at an index effective, None one that is refused."""
         self._machine = machine
         self._state = state
         self._watchers = watchers
         self._complete = complete
         self._leases = leases
+        self._conf = conf
         self._change_conf = change_conf
+        self._changed = changed
         self._term_applied = term_applied
         self._term = 0
         self._committed: deque[Entry] = deque()
@@ -106,7 +122,7 @@ class Applier:
                 if entry.data:
                     self._apply_request(entry)
             else:
-                self._change_conf(_decode_conf_change(entry.data))
+                self._apply_change(entry)
         return entry
 
     def compact(self, records_max: int) -> bool:
@@ -115,6 +131,23 @@ class Applier:
         if effects:
             self._state.stage(effects)
         return bool(effects)
+
+    def _apply_change(self, entry: Entry) -> None:
+        """First the members, who may refuse it, then the configuration, then the answer."""
+        change = _decode_conf_change(entry.data)
+        if not change.context:
+            self._change_conf(change, entry.index)
+            return
+        kind, origin, number, request = unpack(change.context)
+        conf = self._conf()
+        applied = self._machine.change_members(
+            entry.index, kind, request, conf.voters, conf.learners
+        )
+        if applied.effects:
+            self._state.stage(applied.effects)
+        refused = isinstance(applied.outcome, Refusal)
+        self._change_conf(None if refused else change, entry.index)
+        self._changed(origin, number, applied.outcome)
 
     def _apply_request(self, entry: Entry) -> None:
         kind, origin, sequence, request = unpack(entry.data)

@@ -119,7 +119,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: int
     member_id: int
     members: tuple[MemberSpec, ...]
-    """The bootstrap configuration; after the first start the stored one counts."""
+    """The founding configuration; after the first start the stored one counts."""
     data_directory: str
     """The LevelDB directory; lock, mark and last words lie beside it (`store.directory`)."""
     run_directory: str
@@ -130,6 +130,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Shared-memory status page that this member writes; "" = none."""
     bootstrap: bool = False
     """True on the very first start: an empty data directory is expected, else it is refused."""
+    join: bool = False
+    """At the first start: become part of a cluster that runs, and learn its configuration from a
+    snapshot. `members` then only says whom to listen to. No effect later."""
     campaign_first: bool = False
     """Campaign at once at bootstrap, so that start-up does not pay an election timeout."""
     ticks: Ticks = Ticks()

@@ -37,7 +37,7 @@ CACHE_BYTES_MAX = 32 << 20
 """Entries kept in memory for followers and for applying; older ones are read from the log."""
 
 encode_conf = msgspec.msgpack.Encoder().encode
-_decode_conf = msgspec.msgpack.Decoder(ConfState).decode
+decode_conf = msgspec.msgpack.Decoder(ConfState).decode
 
 
 class Write(NamedTuple):
@@ -76,7 +76,7 @@ class Disk:
         self._hard_state = HardState(stored.term, stored.vote, stored.commit)
         self._hard_state_moved = False
         self._applied = image.applied
-        self._conf = _decode_conf(image.conf)
+        self._conf = decode_conf(image.conf)
         self._conf_moved = False
         self._writes: deque[Write] = deque()
         self._size = 0

@@ -11,6 +11,10 @@ class ConfigError(NodeError):
     """The configuration contradicts itself or the data directory."""
 
 
+class Removed(NodeError):
+    """This member has been removed from its cluster; its id is never used again."""
+
+
 class InvariantViolated(Exception):
     """Something that cannot happen has happened; the process must end."""
 

@@ -26,11 +26,13 @@ from typing import Protocol
 
 from node.applier import Applier
 from node.config import Limits, Ticks
+from node.connections import Connections
 from node.disk import Disk
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.machine.envelope import RequestKind
 from node.machine.machine import Machine
+from node.membership import Membership
 from node.peers import PARCEL_BYTES_MAX, Peers
 from node.proposals import Proposals
 from node.proto import rpc_pb2
@@ -92,6 +94,8 @@ class Parts:
     proposals: Proposals
     leases: LeaseExpiry
     calls: LeaseCalls
+    membership: Membership
+    connections: Connections
     snapshots: Snapshots
     transfers: Transfers
     hub: WatchHub
@@ -193,12 +197,13 @@ class Loop:
         self._tick(now)
         self._finish_writes()
         self._ask(now)
+        parts = self._parts
+        parts.membership.pump(self._soft.leader)
         self._propose()
         self._drain_core(now)
         if self._apply():
             self._drain_core(now)
         self._compact_history()
-        parts = self._parts
         if not parts.disk.installing:  # until then the old state is what a reader would see
             parts.reads.release(parts.disk.applied.index)
         parts.calls.pump(self._soft.leader, parts.member_id)
@@ -229,6 +234,7 @@ class Loop:
                     step(message)
             if calls:
                 parts.calls.take(frame.sender, calls)
+                parts.membership.take(frame.sender, calls)
 
     def _install_arrived(self, now: float) -> None:
         """Show the core a snapshot that has arrived as a whole.
@@ -412,6 +418,8 @@ class Loop:
         parts.reads.expire(now)
         parts.proposals.expire(now)
         parts.calls.expire(now)
+        parts.membership.expire(now)
+        parts.connections.keep_house(now)
         parts.transfers.expire(now)
         parts.hub.tick()
         parts.core.set_eager(parts.hub.watchers > 0)

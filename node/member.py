@@ -167,6 +167,11 @@ class Member:
         self._parts.core.transfer_leader(member_id)
         self._loop.wake()
 
+    def change_members(self, kind: RequestKind, member: rpc_pb2.Member, done: OnOutcome) -> None:
+        """Add, remove or promote a member, through the leader and the log."""
+        self._parts.membership.ask(kind, member, done, self.now())
+        self._loop.wake()
+
     def members(self) -> list[MemberRecord]:
         """The members of the applied configuration, with what they have published."""
         conf = self._parts.conf

@@ -50,7 +50,26 @@ class LeaseReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     refused: bool
 
 
-Call = LeaseAsk | LeaseReply
+class ChangeAsk(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """A member asks the leader for a change of the members; `request` is `etcdserverpb.Member`."""
+
+    number: int
+    kind: int
+    request: bytes
+
+
+class ChangeReply(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The leader has taken the change into its log (""), or why not."""
+
+    number: int
+    verdict: str
+
+
+class Farewell(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Who gets this has been removed: the sender has applied it."""
+
+
+Call = LeaseAsk | LeaseReply | ChangeAsk | ChangeReply | Farewell
 
 
 class Parcel(msgspec.Struct, frozen=True, array_like=True):
@@ -115,7 +134,7 @@ class Peers:
         ]
 
     def call(self, to: int, calls: list[Call]) -> bool:
-        """Send lease calls to one member; False = not sent."""
+        """Send calls to one member; False = not sent."""
         return self._mesh.send(to, Channel.CONTROL, _encode(Parcel(0, 0, [], calls)))
 
     def open(self, received: Received, now_ns: int) -> tuple[Sequence[Message], Sequence[Call]]:

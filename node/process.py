@@ -1,6 +1,7 @@
 """The running process around a member: timers, signals, the lifeline, and how it ends.
 
     serve ──► "serving" ──► turns ──SIGTERM──► hand leadership over, finish calls ──► 0
+                              ├──removed from the cluster──► finish calls ──► 76
                               ├──SIGINT──► finish calls (everybody stops, nobody to lead) ──► 0
                               └──lifeline closed: the supervisor is gone──► gone at once
 
@@ -38,6 +39,8 @@ EXIT_LIFELINE = 143
 """The supervisor is gone; nobody is left to read this."""
 STOP_GRACE_SECONDS = 2.0
 """How long open calls may take to end once a stop was asked for."""
+LEAVE_GRACE_SECONDS = 0.5
+"""The same once this member has been removed: what is answered already can still go out."""
 SWITCH_SECONDS = 0.0005
 CAMPAIGN_SECONDS_MAX = 3.0
 """How long the first leader of a new cluster tries to reach its peers at every tick."""
@@ -128,6 +131,8 @@ class Process:
         self._tick(tick_seconds)
 
     def _tick(self, seconds: float) -> None:
+        if self._parts.membership.removed:
+            self._leave()
         self._events.call_later(seconds, self._tick, seconds)
         self._loop.wake()
         self._publisher.tick(time.monotonic())
@@ -148,7 +153,13 @@ class Process:
         self._reporter.report("stopping")
         if hand_over:
             self._hand_over()
-        self._events.create_task(self._drain())
+        self._events.create_task(self._drain(STOP_GRACE_SECONDS))
+
+    def _leave(self) -> None:
+        """Who is no member any more can serve nobody and must not try to be elected."""
+        if not self._stopping:
+            self._stopping = True
+            self._events.create_task(self._drain(LEAVE_GRACE_SECONDS))
 
     def _hand_over(self) -> None:
         """Leave the cluster a leader: the voter that is furthest along."""
@@ -161,11 +172,11 @@ class Process:
             parts.core.transfer_leader(max(alive, key=lambda peer: status.progress[peer].match))
             self._loop.wake()
 
-    async def _drain(self) -> None:
+    async def _drain(self, grace_seconds: float) -> None:
         until = time.monotonic() + STOP_GRACE_SECONDS / 2
         while self._parts.core.status().transferee and time.monotonic() < until:
             await asyncio.sleep(0.002)
-        await self._port.close(STOP_GRACE_SECONDS)
+        await self._port.close(grace_seconds)
         self._events.stop()
 
     def _escaped(self, events: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -19,7 +19,6 @@ from node.raft.ready import Note, NoteKind
 EVENT_NOTES = {
     NoteKind.CAMPAIGN: "raft.campaign",
     NoteKind.SNAPSHOT: "raft.snapshot",
-    NoteKind.CONF_CHANGED: "member.changed",
     NoteKind.QUORUM_LOST: "raft.quorum_lost",
     NoteKind.DISK_STALLED: "raft.disk_stalled",
 }

@@ -79,6 +79,9 @@ class Member(Protocol):
     def propose(self, kind: RequestKind, request: bytes, done: OnOutcome) -> None:
         """Put a request (protobuf bytes as received) through the log, here or at the leader."""
 
+    def change_members(self, kind: RequestKind, member: rpc_pb2.Member, done: OnOutcome) -> None:
+        """MEMBER_ADD, MEMBER_REMOVE or MEMBER_PROMOTE, as the leader judges; done when applied."""
+
     def read(self, done: OnFresh) -> None:
         """Ask for a linearizable moment: None = the applied state is fresh enough, read it now."""
 

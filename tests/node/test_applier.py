@@ -23,6 +23,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.log: list[object] = []
+        self.conf = ConfState(voters=(1,))
         self.view = MemoryView()
         self.machine = Machine(self.view)
         self.index = 0
@@ -32,7 +33,9 @@ class Bench:
             self,
             complete=lambda *done: self.log.append(("done", *done)),
             leases=lambda changes: self.log.append(("leases", *changes)),
+            conf=lambda: self.conf,
             change_conf=self._change_conf,
+            changed=lambda *done: self.log.append(("changed", *done)),
             term_applied=lambda term: self.log.append(("term", term)),
         )
 
@@ -43,9 +46,9 @@ class Bench:
     def publish(self, events: Sequence[Event]) -> None:
         self.log.append(("events", [(event.revision, event.key) for event in events]))
 
-    def _change_conf(self, change: ConfChange) -> ConfState:
+    def _change_conf(self, change: ConfChange | None, index: int) -> ConfState:
         self.log.append(("conf", change))
-        return ConfState()
+        return self.conf
 
     def entry(self, data: bytes, term: int = 1, kind: EntryKind = EntryKind.NORMAL) -> Entry:
         self.index += 1

@@ -15,6 +15,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -24,7 +25,7 @@ from node.api.member import OnFresh, OnLife, OnOutcome, OnTimeToLive, Sink
 from node.api.server import ClientPort
 from node.config import ETCD_VERSION, Limits
 from node.lease_expiry import LeaseExpiry
-from node.machine.answer import LeaseChange, LeaseChangeKind
+from node.machine.answer import Answer, LeaseChange, LeaseChangeKind
 from node.machine.envelope import RequestKind, unpack
 from node.machine.errors import BadLeaderTransferee, NoLeader
 from node.machine.machine import Machine
@@ -49,6 +50,8 @@ class ApiMember:
         self.limits = limits or Limits()
         self.leader = self.identity.member_id
         self.is_learner = False
+        self.voters = {self.identity.member_id}
+        self.learners: set[int] = set()
         self.hold = False
         self.alarms: tuple[Alarm, ...] = ()
         self.leaderless_since = 0.0
@@ -105,9 +108,27 @@ class ApiMember:
         )
 
     def members(self) -> Sequence[MemberRecord]:
-        """Only itself."""
+        """Itself, and whoever was added."""
         url = "http://127.0.0.1:2379"
-        return [MemberRecord(self.identity.member_id, "n1", ("ipc://n1",), (url,))]
+        own = MemberRecord(self.identity.member_id, "n1", ("ipc://n1",), (url,))
+        known = {record.id: record for record in (own, *self.machine.members())}
+        return [
+            replace(known[member], is_learner=member in self.learners)
+            for member in sorted(self.voters | self.learners)
+        ]
+
+    def change_members(self, kind: RequestKind, member: rpc.Member, done: OnOutcome) -> None:
+        """Applied at once: there is nobody to agree with."""
+        self.index += 1
+        request = member.SerializeToString()
+        applied = self.machine.change_members(self.index, kind, request, self.voters, self.learners)
+        self._view.stage(applied.effects)
+        if isinstance(applied.outcome, Answer):
+            self.voters.discard(member.ID)
+            self.learners.discard(member.ID)
+            if kind != RequestKind.MEMBER_REMOVE:
+                (self.learners if member.isLearner else self.voters).add(member.ID)
+        done(applied.outcome)
 
     def now(self) -> float:
         """The event loop's clock, and how far it was made to jump."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Generic, TypeVar
 
-from node.__main__ import compose, connect
+from node.__main__ import compose
 from node.config import ETCD_VERSION, Limits, MemberSpec, NodeConfig, Ticks
 from node.disk import encode_conf
 from node.loop import Loop, Parts
@@ -246,7 +246,7 @@ class Node:
         identity = Identity(CLUSTER_ID, self.id, config.spec.name, ETCD_VERSION)
         member = Member(loop, parts, sinks, identity, config.ticks, config.limits, clock)
         sinks.header = member.header
-        connect(parts.conf, self.id, mesh, self.links)
+        parts.connections.adopt(parts.conf)
         self.life = Life(store, mesh, parts, loop, member, due)
         loop.wake()
 
