@@ -32,7 +32,7 @@ WEIGHTS = {
     "put": 12.0,
     "read": 6.0,
     "watch": 1.0,
-    "lease": 1.0,
+    "lease": 4.0,
     "kill": 0.6,
     "start": 4.0,
     "pause": 0.6,
@@ -44,7 +44,7 @@ WEIGHTS = {
     "weather": 0.6,
     "transfer": 0.2,
     "compact": 0.3,
-    "jump": 0.1,
+    "jump": 0.3,
 }
 
 SMALL_LIMITS = Limits(
