@@ -14,3 +14,11 @@ class HistoryInvalid(Exception):
         super().__init__(f"line {line}: {reason}" if line else reason)
         self.reason = reason
         self.line = line
+
+
+class InvariantViolated(Exception):
+    """A check broke one of its own rules: its verdict would mean nothing."""
+
+
+class InvariantViolated(Exception):
+    """A check broke one of its own rules: its verdict would mean nothing."""

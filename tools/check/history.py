@@ -282,8 +282,15 @@ class HashReport(Struct, frozen=True, omit_defaults=True, tag="hash"):
     subject: str = "keyspace"
 
 
+class Baseline(Struct, frozen=True, omit_defaults=True, tag="baseline"):
+    """The store as the harness found it, before the first operation; at most one in a history."""
+
+    revision: int = 1
+    kvs: tuple[KeyValue, ...] = ()
+
+
 WatchRecord: TypeAlias = WatchCreated | WatchResponse | WatchCanceled | WatchEnded
-Record: TypeAlias = Operation | WatchRecord | HashReport
+Record: TypeAlias = Operation | WatchRecord | HashReport | Baseline
 
 
 class History(Struct, frozen=True):
@@ -292,3 +299,4 @@ class History(Struct, frozen=True):
     operations: tuple[Operation, ...] = ()
     watches: tuple[WatchRecord, ...] = ()
     hashes: tuple[HashReport, ...] = ()
+    baseline: Baseline = Baseline()

@@ -12,7 +12,7 @@ from typing import IO, Final
 import msgspec
 
 from tools.check.errors import HistoryInvalid
-from tools.check.history import HashReport, History, Operation, Record, WatchRecord
+from tools.check.history import Baseline, HashReport, History, Operation, Record, WatchRecord
 
 SCHEMA: Final = "conclave/history.v1"
 
@@ -41,7 +41,7 @@ class HistoryWriter:
 def write_history(history: History, file: IO[bytes]) -> None:
     """Write a whole history to a binary file."""
     writer = HistoryWriter(file)
-    for record in (*history.operations, *history.watches, *history.hashes):
+    for record in (history.baseline, *history.operations, *history.watches, *history.hashes):
         writer.write(record)
     file.flush()
 
@@ -64,6 +64,7 @@ def collect(records: Iterable[Record]) -> History:
     operations: dict[int, Operation] = {}
     watches: list[WatchRecord] = []
     hashes: list[HashReport] = []
+    baseline = Baseline()
     for record in records:
         match record:
             case Operation():
@@ -71,9 +72,11 @@ def collect(records: Iterable[Record]) -> History:
                 operations[record.id] = record
             case HashReport():
                 hashes.append(record)
+            case Baseline():
+                baseline = record
             case _:
                 watches.append(record)
-    return History(tuple(operations.values()), tuple(watches), tuple(hashes))
+    return History(tuple(operations.values()), tuple(watches), tuple(hashes), baseline)
 
 
 def _validate(operation: Operation, known: dict[int, Operation]) -> None:
