@@ -29,14 +29,16 @@ from node.config import ETCD_VERSION, NodeConfig
 from node.connections import Connections
 from node.disk import Disk, decode_conf, encode_conf
 from node.errors import ConfigError, InvariantViolated, Removed
+from node.housekeeping import HOUSEKEEPING_MS
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
-from node.loop import HOUSEKEEPING_MS, Loop, Parts
-from node.loop import Reporter as LoopReporter
+from node.loop import Loop
 from node.machine.answer import LeaseChange, LeaseChangeKind
 from node.machine.machine import Machine
 from node.member import Member, Sinks
 from node.membership import Membership
+from node.parts import Parts
+from node.parts import Reporter as LoopReporter
 from node.peers import Farewell, Peers, RoundTrips
 from node.process import EXIT_INVARIANT, EXIT_QUARANTINE, Fatal, Process, guarded
 from node.proposals import Proposals

@@ -20,55 +20,27 @@ still counts; a leader is fed all of them, so that it notices that it has lost i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.applier import Applier
 from node.config import Limits, Ticks
-from node.connections import Connections
-from node.disk import Disk
-from node.lease_call import LeaseCalls
-from node.lease_expiry import LeaseExpiry
-from node.machine.envelope import RequestKind
-from node.machine.machine import Machine
-from node.membership import Membership
-from node.peers import PARCEL_BYTES_MAX, Peers
-from node.proposals import Proposals
-from node.proto import rpc_pb2
-from node.raft.core import Core
+from node.housekeeping import HOUSEKEEPING_MS, Housekeeping
+from node.parts import Parts
+from node.peers import PARCEL_BYTES_MAX
 from node.raft.message import ConfState, InstallSnapshot, Message
-from node.raft.ready import Note, Proposed, Ready, Role, SoftState
-from node.reads import Reads
-from node.retention import dispensable
-from node.snapshots import Snapshots
-from node.transfers import Transfers
-from node.watch import WatchHub
-from transport.mesh import Channel, MeshPort, Received
+from node.raft.ready import Proposed, Ready, Role, SoftState
+from transport.mesh import Channel, Received
 
 FRAMES_PER_TURN = 256
 ENTRIES_PER_SLICE = 256
 SLICES_PER_TURN = 8
-EFFECTS_IDLE_SECONDS = 0.05
-"""Applied effects that found no batch to ride along with are written after this time."""
 TURN_SECONDS_MAX = 0.01
 """Longer turns are counted: they make heartbeats late."""
 COMPACT_RECORDS = 256
 """History that one slice of a compaction walks over."""
 CATCH_UP_EVENTS = 1_000
 """History that watchers who fell behind are given per turn."""
-HOUSEKEEPING_MS = 100
-"""How often deadlines, lease expiry and log compaction are looked at."""
-
-
-class Reporter(Protocol):
-    """Where the loop tells what has happened: the node's log and the supervisor."""
-
-    def report(self, event: str, **facts: object) -> None:
-        """One event, by its dotted name."""
-
-    def notes(self, notes: Iterable[Note]) -> None:
-        """What the core has noticed."""
 
 
 class Outputs(Protocol):
@@ -79,40 +51,6 @@ class Outputs(Protocol):
 
     def flush(self) -> None:
         """Write out what this turn has answered."""
-
-
-@dataclass(slots=True)
-class Parts:
-    """Everything that a loop orders; made by the composition root."""
-
-    core: Core
-    disk: Disk
-    mesh: MeshPort
-    peers: Peers
-    applier: Applier
-    reads: Reads
-    proposals: Proposals
-    leases: LeaseExpiry
-    calls: LeaseCalls
-    membership: Membership
-    connections: Connections
-    snapshots: Snapshots
-    transfers: Transfers
-    hub: WatchHub
-    machine: Machine
-    """Replaced when a snapshot is installed."""
-    new_machine: Callable[[], Machine]
-    adopt_conf: Callable[[ConfState], None]
-    """Makes a configuration the applied one: sets `conf`, connects to whom it names."""
-    reporter: Reporter
-    member_id: int
-    conf: ConfState
-    """The applied configuration."""
-
-    @property
-    def is_learner(self) -> bool:
-        """Whether this member has no vote in it."""
-        return self.member_id in self.conf.learners
 
 
 @dataclass(slots=True)
@@ -153,8 +91,8 @@ class Loop:
         self._inbox: list[Received] = []
         self._tick_seconds = ticks.tick_ms / 1000
         self._ticked_at = clock()
+        self._housekeeping = Housekeeping(parts, limits, self._ticked_at)
         self._housekept_at = self._ticked_at
-        self._effects_since = 0.0
         self._soft = SoftState()
         self.figures = Figures()
         self.leaderless_since = self._ticked_at
@@ -264,7 +202,7 @@ class Loop:
         self._feed_ticks(count)
         if now - self._housekept_at >= HOUSEKEEPING_MS / 1000:
             self._housekept_at = now
-            self._keep_house(now)
+            self._housekeeping.keep(now)
 
     def _feed_ticks(self, count: int) -> None:
         """A leader gets all of them, a follower fewer than it takes to campaign; a leader that
@@ -377,7 +315,7 @@ class Loop:
         parts.applier.replace_machine(machine)
         parts.hub.replace_history(machine)
         if parts.leases.leading:
-            self._promote_leases(self._clock())
+            self._housekeeping.promote_leases(self._clock())
         parts.reporter.report("raft.snapshot_installed", index=parts.disk.applied.index)
 
     # -- after a turn --------------------------------------------------------------------------
@@ -407,60 +345,8 @@ class Loop:
             if soft.leader:
                 self.figures.leader_changes += 1
         if soft.role == Role.LEADER and before.role != Role.LEADER:
-            self._promote_leases(now)
+            self._housekeeping.promote_leases(now)
             parts.reporter.report("leader.elected", term=soft.term)
         elif soft.role != Role.LEADER and before.role == Role.LEADER:
             parts.leases.demote()
             parts.reporter.report("raft.stepdown", term=soft.term)
-
-    def _keep_house(self, now: float) -> None:
-        parts = self._parts
-        parts.reads.expire(now)
-        parts.proposals.expire(now)
-        parts.calls.expire(now)
-        parts.membership.expire(now)
-        parts.connections.keep_house(now)
-        parts.transfers.expire(now)
-        parts.hub.tick()
-        parts.core.set_eager(parts.hub.watchers > 0)
-        self._expire_leases(now)
-        self._flush_effects(now)
-        self._compact_log()
-        for member, delivered in parts.snapshots.keep_house(now):
-            parts.core.report_snapshot(member, delivered)
-
-    def _expire_leases(self, now: float) -> None:
-        """Only the leader's clock fills `due`; a deposed leader's revocation is not forwarded."""
-        parts = self._parts
-        per_round = max(1, int(self._limits.lease_expiries_per_second * HOUSEKEEPING_MS / 1000))
-        due = parts.leases.due(now, per_round)
-        if due:
-            parts.core.propose(
-                [parts.proposals.unasked(RequestKind.LEASE_REVOKE, revocation(i)) for i in due],
-                forward=False,
-            )
-
-    def _promote_leases(self, now: float) -> None:
-        parts = self._parts
-        parts.leases.promote([(lease.id, lease.ttl) for lease in parts.machine.leases()], now)
-
-    def _flush_effects(self, now: float) -> None:
-        parts = self._parts
-        if parts.disk.applied == parts.disk.durable_applied or parts.disk.busy:
-            self._effects_since = now
-        elif now - self._effects_since >= EFFECTS_IDLE_SECONDS:
-            parts.disk.flush_effects()
-
-    def _compact_log(self) -> None:
-        disk, core = self._parts.disk, self._parts.core
-        excess = disk.durable_applied.index - disk.first_index() + 1 - self._limits.log_entries_max
-        if excess > 0 and disk.has_room():
-            peers = core.status().progress.values()
-            cut = dispensable(disk.durable_applied.index, peers, self._limits)
-            if cut >= disk.first_index():
-                disk.compact(cut)
-
-
-def revocation(lease_id: int) -> bytes:
-    """The request that ends a lease."""
-    return rpc_pb2.LeaseRevokeRequest(ID=lease_id).SerializeToString()

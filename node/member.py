@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from node.config import Limits, Ticks
-from node.loop import Loop, Parts
+from node.loop import Loop
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.machine.errors import BadLeaderTransferee, NotLeader, Refusal, TooManyRequests
 from node.machine.machine import Machine
 from node.machine.wire import varint
+from node.parts import Parts
 from node.proto import rpc_pb2
 from node.raft.ready import Role as RaftRole
 from node.status import Identity, MemberRecord, MemberStatus, Role, SyncTimes

@@ -27,7 +27,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from node.api.server import ClientPort
-from node.loop import Loop, Parts
+from node.loop import Loop
+from node.parts import Parts
 from node.publisher import Publisher
 from node.raft.ready import Role
 from node.report import Reporter

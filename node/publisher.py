@@ -12,11 +12,12 @@ from __future__ import annotations
 import time
 
 from node.config import MemberSpec
-from node.loop import Loop, Parts
+from node.loop import Loop
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal
 from node.member import Member
+from node.parts import Parts
 from node.proto import rpc_pb2
 from node.telemetry import Status, StatusPage
 

@@ -23,12 +23,13 @@ from typing import Generic, TypeVar
 from node.__main__ import compose
 from node.config import ETCD_VERSION, Limits, MemberSpec, NodeConfig, Ticks
 from node.disk import encode_conf
-from node.loop import Loop, Parts
+from node.loop import Loop
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal
 from node.machine.machine import Machine
 from node.member import Member, Sinks
+from node.parts import Parts
 from node.proto import rpc
 from node.raft.message import ConfState
 from node.raft.ready import Note, Role

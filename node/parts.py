@@ -1,0 +1,73 @@
+"""What a member is made of: the parts that the loop orders, as one value.
+
+The composition root makes them and joins them; here is only their list, so that loop, housekeeping
+and the member's face can share it without knowing how it came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.applier import Applier
+from node.connections import Connections
+from node.disk import Disk
+from node.lease_call import LeaseCalls
+from node.lease_expiry import LeaseExpiry
+from node.machine.machine import Machine
+from node.membership import Membership
+from node.peers import Peers
+from node.proposals import Proposals
+from node.raft.core import Core
+from node.raft.message import ConfState
+from node.raft.ready import Note
+from node.reads import Reads
+from node.snapshots import Snapshots
+from node.transfers import Transfers
+from node.watch import WatchHub
+from transport.mesh import MeshPort
+
+
+class Reporter(Protocol):
+    """Where the loop tells what has happened: the node's log and the supervisor."""
+
+    def report(self, event: str, **facts: object) -> None:
+        """One event, by its dotted name."""
+
+    def notes(self, notes: Iterable[Note]) -> None:
+        """What the core has noticed."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a loop orders; made by the composition root."""
+
+    core: Core
+    disk: Disk
+    mesh: MeshPort
+    peers: Peers
+    applier: Applier
+    reads: Reads
+    proposals: Proposals
+    leases: LeaseExpiry
+    calls: LeaseCalls
+    membership: Membership
+    connections: Connections
+    snapshots: Snapshots
+    transfers: Transfers
+    hub: WatchHub
+    machine: Machine
+    """Replaced when a snapshot is installed."""
+    new_machine: Callable[[], Machine]
+    adopt_conf: Callable[[ConfState], None]
+    """Makes a configuration the applied one: sets `conf`, connects to whom it names."""
+    reporter: Reporter
+    member_id: int
+    conf: ConfState
+    """The applied configuration."""
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member has no vote in it."""
+        return self.member_id in self.conf.learners
