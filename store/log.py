@@ -198,6 +198,8 @@ class DurableLog:
         tail: deque[LogEntry] = deque()
         previous = boundary
         room = bytes_max
+        if boundary.index == record.INDEX_MAX:
+            raise Damaged("the log is compacted up to the last index that there is")
         for entry in self.read(boundary.index + 1, record.INDEX_MAX):
             if entry.term < previous.term:
                 raise Damaged(f"entry {entry.index} has term {entry.term} after {previous.term}")

@@ -16,6 +16,7 @@ index, so that an intact value under the wrong key fails too.
 """
 
 from struct import Struct
+from typing import Any
 from zlib import crc32
 
 from msgspec import Struct as Record
@@ -41,6 +42,7 @@ _HEAD = Struct(">QQQQQQ")
 _FLOOR = Struct(">QQQ")
 _POSITION = Struct(">QQ")
 _INDEX = Struct(">Q")
+_GENERATION = Struct(">B")
 ENTRY_KEY = Struct(">cQ")
 ENTRY_HEADER = Struct(">QB")
 _ENTRY_VALUE = Struct(">IQB")
@@ -138,10 +140,12 @@ def encode_meta(meta: Meta) -> bytes:
 def decode_meta(value: bytes) -> Meta:
     """Reads the version before anything else: a newer format may have grown fields."""
     body = _unguard(value, "meta")
-    (version,) = _VERSION.unpack_from(body)
+    (version,), _ = _split(_VERSION, body, "meta")
     if version > FORMAT:
         raise FormatTooNew(version, FORMAT)
-    _, uuid, cluster_id, member_id = _META.unpack(body)
+    version, uuid, cluster_id, member_id = _whole(_META, body, "meta")
+    if version != FORMAT:
+        raise Damaged(f"record meta has format {version}, which was never written")
     return Meta(uuid, cluster_id, member_id)
 
 
@@ -153,7 +157,8 @@ def encode_head(head: Head) -> bytes:
 
 
 def decode_head(value: bytes) -> Head:
-    sequence, term, vote, commit, index, last_term = _HEAD.unpack(_unguard(value, "head"))
+    body = _unguard(value, "head")
+    sequence, term, vote, commit, index, last_term = _whole(_HEAD, body, "head")
     return Head(sequence, HardState(term, vote, commit), Position(index, last_term))
 
 
@@ -162,7 +167,7 @@ def encode_floor(floor: Floor) -> bytes:
 
 
 def decode_floor(value: bytes) -> Floor:
-    index, term, swept = _FLOOR.unpack(_unguard(value, "floor"))
+    index, term, swept = _whole(_FLOOR, _unguard(value, "floor"), "floor")
     return Floor(Position(index, term), swept)
 
 
@@ -171,8 +176,8 @@ def encode_applied(position: Position, digest: bytes) -> bytes:
 
 
 def decode_applied(value: bytes) -> tuple[Position, bytes]:
-    body = _unguard(value, "applied")
-    return Position(*_POSITION.unpack_from(body)), body[_POSITION.size :]
+    position, digest = _split(_POSITION, _unguard(value, "applied"), "applied")
+    return Position(*position), digest
 
 
 def encode_conf(index: int, conf: bytes) -> bytes:
@@ -180,17 +185,17 @@ def encode_conf(index: int, conf: bytes) -> bytes:
 
 
 def decode_conf(value: bytes) -> tuple[int, bytes]:
-    body = _unguard(value, "conf")
-    (index,) = _INDEX.unpack_from(body)
-    return index, body[_INDEX.size :]
+    (index,), conf = _split(_INDEX, _unguard(value, "conf"), "conf")
+    return index, conf
 
 
 def encode_generation(generation: int) -> bytes:
-    return _guard(bytes((generation,)))
+    return _guard(_GENERATION.pack(generation))
 
 
 def decode_generation(value: bytes) -> int:
-    return _unguard(value, "generation")[0]
+    (generation,) = _whole(_GENERATION, _unguard(value, "generation"), "generation")
+    return int(generation)
 
 
 def _guard(body: bytes) -> bytes:
@@ -202,3 +207,21 @@ def _unguard(value: bytes, what: str) -> bytes:
     if value[:4] != CRC.pack(crc32(body)):
         raise Damaged(f"record {what} fails its checksum")
     return body
+
+
+def _split(layout: Struct, body: bytes, what: str) -> tuple[tuple[Any, ...], bytes]:
+    """The fields at the front of a body, and what follows them.
+
+    A checksum that holds does not mean that there is anything: four zero bytes, which a failing
+    disk may well return, are the right checksum of nothing.
+    """
+    if len(body) < layout.size:
+        raise Damaged(f"record {what} is too short")
+    return layout.unpack_from(body), body[layout.size :]
+
+
+def _whole(layout: Struct, body: bytes, what: str) -> tuple[Any, ...]:
+    fields, rest = _split(layout, body, what)
+    if rest:
+        raise Damaged(f"record {what} is too long")
+    return fields
