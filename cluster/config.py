@@ -11,6 +11,7 @@ reads this on its fast path.
       events.jsonl   supervisor.log          <member>.<n>   peer sockets
       started.json   who has ever served
       n1/db n1/log …
+      removed/n2-<id>/  what a removed node left
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,6 +32,7 @@ NODES_MAX = 16
 """Slots of a status page; also far beyond what one host can use."""
 SOCKET_PATH_MAX = 107
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+NODE_NAME = re.compile(r"n[1-9][0-9]{0,3}")
 RestartPolicy = Literal["never", "on-failure", "always"]
 
 
@@ -94,20 +97,26 @@ class ClusterConfig:
         """The config that `document()` gave.
 
         Raises:
-            BadRequest: a field is unknown, or a value is refused.
+            BadRequest: a field is unknown, or a value is of another type or refused.
         """
         unknown = set(document) - {field.name for field in fields(cls)}
         _require(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
+        for field in fields(cls):
+            kind = type(field.default)
+            value = document.get(field.name, field.default)
+            _require(type(value) is kind, f"{field.name} is {value!r} and no {kind.__name__}")
         return cls(**document)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Drawn when a data directory is created; a member id is never drawn again for it."""
+    """Who the nodes are: drawn when a data directory is created, then changed one by one."""
 
     cluster_id: int
     members: tuple[tuple[str, int], ...]
-    """(name, member id) in node order; ids are random uint64 > 0."""
+    """(name, member id) in node order; ids are uint64 > 0 and never used again."""
+    changed: bool = False
+    """The members are not the founding ones any more: who starts for the first time joins."""
 
     @classmethod
     def draw(cls, names: tuple[str, ...]) -> Identity:
@@ -117,6 +126,21 @@ class Identity:
     def member_id(self, name: str) -> int:
         """The id of a node that exists."""
         return dict(self.members)[name]
+
+    def enlist(self, name: str, member_id: int) -> Identity:
+        """With one more member, which the cluster has given this id."""
+        rows = sorted([*self.members, (name, member_id)], key=lambda row: node_number(row[0]))
+        return Identity(self.cluster_id, tuple(rows), changed=True)
+
+    def strike(self, name: str) -> Identity:
+        """Without a member."""
+        rows = tuple(row for row in self.members if row[0] != name)
+        return Identity(self.cluster_id, rows, changed=True)
+
+    def free_name(self) -> str:
+        """The first of n1, n2, … that no node has."""
+        taken = {name for name, _ in self.members}
+        return next(name for number in count(1) if (name := f"n{number}") not in taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +192,15 @@ class ClusterPaths:
     def started(self) -> Path:
         return self.data / "started.json"
 
+    def removed(self, node: str, member_id: int) -> Path:
+        """Where the files of a node are kept once it is none any more."""
+        return self.data / "removed" / f"{node}-{member_id:016x}"
+
+
+def node_number(name: str) -> int:
+    """3 for n3."""
+    return int(name.removeprefix("n"))
+
 
 def data_root(environment: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds one data directory per cluster."""
@@ -207,6 +240,7 @@ def save(path: Path, config: ClusterConfig, identity: Identity) -> None:
         "config": config.document(),
         "cluster_id": f"{identity.cluster_id:x}",
         "members": {name: f"{member:x}" for name, member in identity.members},
+        "changed": identity.changed,
     }
     write_json(path, document)
 
@@ -218,12 +252,11 @@ def load(path: Path) -> tuple[ClusterConfig, Identity] | None:
         Conflict: the file is damaged or was written by a newer release.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         if document["format"] > FORMAT_VERSION:
             raise Conflict(f"{path} was written by a newer release (format {document['format']})")
-        members = tuple((name, int(text, 16)) for name, text in document["members"].items())
-        identity = Identity(int(document["cluster_id"], 16), members)
-        return ClusterConfig.from_document(document["config"]), identity
+        config = ClusterConfig.from_document(document["config"])
+        return config, _identity(document, config.names)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, BadRequest) as error:
@@ -231,6 +264,27 @@ def load(path: Path) -> tuple[ClusterConfig, Identity] | None:
             f"{path} is damaged: {error}",
             hint="restore the file, or remove the directory if its data may go",
         ) from error
+
+
+def _identity(document: Mapping[str, Any], names: tuple[str, ...]) -> Identity:
+    """The ids in a document; they must be usable, or a member would die of them much later.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: they are not.
+    """
+    members = tuple((name, int(text, 16)) for name, text in document["members"].items())
+    cluster_id = int(document["cluster_id"], 16)
+    ids = [member for _, member in members]
+    changed = document.get("changed", False)
+    if type(changed) is not bool:
+        raise TypeError(f"changed is {changed!r}")
+    found = tuple(name for name, _ in members)
+    good = all(map(NODE_NAME.fullmatch, found)) and len(found) == len(names)
+    if not (good if changed else found == names) or len(set(ids)) != len(ids):
+        raise ValueError(f"members are not {', '.join(names)} with an id each")
+    if not all(0 < number < 1 << 64 for number in (cluster_id, *ids)):
+        raise ValueError("an id is no uint64 above 0")
+    return Identity(cluster_id, members, changed)
 
 
 def settle(wanted: ClusterConfig, stored: ClusterConfig | None) -> ClusterConfig:
@@ -248,6 +302,29 @@ def settle(wanted: ClusterConfig, stored: ClusterConfig | None) -> ClusterConfig
             data={"nodes": stored.nodes},
         )
     return replace(wanted, first_leader=stored.first_leader)
+
+
+def read_json(path: Path) -> Any:
+    """Read a small JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or nested too deep.
+    """
+    return parse_json(path.read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """Read JSON that may be anything.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deep. The parser recurses, and says so by an error
+            that no reader of a damaged file expects.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -7,14 +7,13 @@ directory, because the name and the sockets belong to one cluster at a time.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
 
-from cluster.config import ClusterConfig, ClusterPaths, write_json
+from cluster.config import ClusterConfig, ClusterPaths, read_json, write_json
 from cluster.errors import ClusterError, Conflict, Held
 from cluster.launch import holder, remove_data
 from transport.claim import Claim, Claimed
@@ -77,7 +76,7 @@ def sweep(root: Path) -> list[str]:
         if holder(pointer.parent / "pid") is not None:
             continue
         with suppress(OSError, ValueError, KeyError):
-            document = json.loads(pointer.read_bytes())
+            document = read_json(pointer)
             if document["ephemeral"]:
                 remove_data(Path(document["directory"]))
         shutil.rmtree(pointer.parent, ignore_errors=True)

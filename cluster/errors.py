@@ -86,6 +86,12 @@ class Degraded(ClusterError):
     exit_code = 6
 
 
+class NotReady(Degraded):
+    """A learner has not caught up yet."""
+
+    code = "not-ready"
+
+
 class Conflict(ClusterError):
     """Something exists or runs already, or belongs to someone else."""
 

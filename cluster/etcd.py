@@ -1,14 +1,16 @@
-"""The supervisor as a client of its own members: the probe write and the hand-over of leadership.
+"""The supervisor as a client of its own members: probe, hand-over, changes of the members.
 
-Both block, and run on threads. The probe is a lease, granted and revoked: it passes through Raft
+All block, and run on threads. The probe is a lease, granted and revoked: it passes through Raft
 and the disks of a majority as any write does, and yet leaves no key and does not move the
 revision.
 """
 
 from __future__ import annotations
 
-from cluster.errors import ClusterError
-from node.client import ClientError, EtcdClient
+from collections.abc import Sequence
+
+from cluster.errors import ClusterError, Degraded, NotReady
+from node.client import CallFailed, ClientError, EtcdClient
 
 PROBE_TTL_S = 60
 """Long enough never to expire between grant and revoke, short enough to go should both fail."""
@@ -40,3 +42,59 @@ def move_leader(endpoint: str, member_id: int, timeout_s: float) -> None:
             client.move_leader(member_id)
     except ClientError as error:
         raise ClusterError(f"{endpoint} did not hand over: {error}") from error
+
+
+def add_learner(endpoints: Sequence[str], peer_url: str, timeout_s: float) -> int:
+    """Make room for a member that has no vote yet; returns its id.
+
+    Raises:
+        Degraded: the members refuse it now. ClusterError: they refuse it, or did not answer.
+    """
+    try:
+        with EtcdClient(endpoints, timeout_s=timeout_s) as client:
+            return client.member_add([peer_url], learner=True)
+    except ClientError as error:
+        raise _refusal("add a member", error) from error
+
+
+def promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
+    """Give a learner a vote; no effect if it has one.
+
+    Raises:
+        NotReady: it has to catch up first. Degraded, ClusterError: as above.
+    """
+    try:
+        with EtcdClient(endpoints, timeout_s=timeout_s) as client:
+            client.member_promote(member_id)
+    except ClientError as error:
+        if str(error).endswith("can only promote a learner member"):
+            return
+        raise _refusal(f"promote member {member_id:x}", error) from error
+
+
+def remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
+    """Take a member out; no effect if it is out.
+
+    Raises:
+        Degraded, ClusterError: as above.
+    """
+    try:
+        with EtcdClient(endpoints, timeout_s=timeout_s) as client:
+            client.member_remove(member_id)
+    except ClientError as error:
+        if str(error).endswith("member not found"):
+            return
+        raise _refusal(f"remove member {member_id:x}", error) from error
+
+
+def _refusal(what: str, error: ClientError) -> ClusterError:
+    """What etcd's words mean for whoever asks the supervisor."""
+    text = f"cannot {what}: {error}"
+    if isinstance(error, CallFailed):
+        if "in sync with leader" in error.text:
+            return NotReady(text, hint="try again when it has caught up")
+        if "unhealthy cluster" in error.text or "not enough started" in error.text:
+            return Degraded(text, hint="conclave status: start what is down first")
+        if "too many learner" in error.text:
+            return ClusterError(text, hint="promote or remove the learner that there is")
+    return ClusterError(text, hint="conclave status")

@@ -16,14 +16,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from cluster.config import parse_json
 from cluster.document import Event
 
 KEPT = 10_000
 """Events in memory, for readers that come back with the last `seq` they saw."""
 FILE_BYTES_MAX = 64 << 20
 TAIL_BYTES = 64 * 1024
+SEQ_MAX = 2**53
+"""What every reader of JSON can count to."""
+MOMENT_MS_MAX = 1e15
 Follower = Callable[[Event], None]
 
 
@@ -117,11 +121,26 @@ def read_events(path: Path) -> Iterator[Event]:
 def _events(lines: list[bytes]) -> Iterator[Event]:
     for line in lines:
         try:
-            event = json.loads(line)
+            event = parse_json(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and isinstance(event.get("seq"), int):
+        if is_event(event):
             yield event
+
+
+def is_event(found: Any) -> TypeGuard[Event]:
+    """Whether a document has what every event of ours has, with values that can be counted on."""
+    if not isinstance(found, dict):
+        return False
+    seq, moment = found.get("seq"), found.get("t_ms")
+    return (
+        type(seq) is int
+        and 0 <= seq <= SEQ_MAX
+        and isinstance(moment, int | float)
+        and abs(moment) <= MOMENT_MS_MAX
+        and isinstance(found.get("ts"), str)
+        and isinstance(found.get("type"), str)
+    )
 
 
 def _last_seq(path: Path) -> int:

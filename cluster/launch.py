@@ -23,7 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cluster.config import ClusterConfig, ClusterPaths, data_root, paths_of, runtime_root
+from cluster.config import (
+    ClusterConfig,
+    ClusterPaths,
+    data_root,
+    paths_of,
+    read_json,
+    runtime_root,
+)
 from cluster.document import Progress
 from cluster.errors import (
     ClusterError,
@@ -39,7 +46,7 @@ from cluster.exchange import request_json
 LOG_TAIL_LINES = 8
 UNDO_TIMEOUT_S = 10.0
 JOIN_PAUSE_S = 0.02
-OWN_DIRECTORIES = re.compile(r"n\d+|drills")
+OWN_DIRECTORIES = re.compile(r"n\d+|removed|drills")
 SIGNS = ("cluster.json", "supervisor.lock", "supervisor.log")
 OWN_FILES = frozenset(
     {
@@ -138,7 +145,7 @@ def describe(name: str) -> KnownCluster:
     runtime = runtime_root() / name
     data = data_root() / name
     with suppress(OSError, ValueError, KeyError):
-        data = Path(json.loads((runtime / "cluster.json").read_bytes())["directory"])
+        data = Path(read_json(runtime / "cluster.json")["directory"])
     pid = holder(runtime / "pid")
     state: Literal["running", "stopped", "stale"] = "stale" if runtime.is_dir() else "stopped"
     return KnownCluster(name, "running" if pid else state, data, runtime / "ctl.sock", pid)

@@ -43,6 +43,7 @@ def node_config(
         log_path=str(paths.log(name)),
         page_path=shared[name].page_path,
         bootstrap=bootstrap,
+        join=identity.changed,
         campaign_first=campaign_first,
         ticks=Ticks(
             tick_ms=config.tick_ms,

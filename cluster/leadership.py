@@ -67,7 +67,7 @@ def reigns(events: Iterable[Event]) -> list[Reign]:
     reason = "start"
     for event in events:
         match event["type"]:
-            case "leader.elected" | "leader.regained":
+            case "leader.elected" | "leader.regained" if _names_leader(event):
                 _close(rows, event, began)
                 gap = None if ended is None else event["t_ms"] - ended
                 rows.append(_reign(event, gap, reason))
@@ -78,6 +78,11 @@ def reigns(events: Iterable[Event]) -> list[Reign]:
             case "cluster.starting":
                 began, ended, reason = None, None, "start"
     return rows
+
+
+def _names_leader(event: Event) -> bool:
+    """A line that another program wrote into the file may lack what ours always have."""
+    return isinstance(event.get("node"), str) and type(event.get("term")) is int
 
 
 def _reign(event: Event, gap_ms: float | None, reason: str) -> Reign:

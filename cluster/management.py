@@ -25,6 +25,7 @@ import msgspec
 from cluster.document import EVENT_SNAPSHOT, Event, HistoryDocument, StatusDocument
 from cluster.errors import BadRequest, ClusterError, NoSuchNode, WaitTimeout
 from cluster.event import EventLog
+from cluster.params import Milliseconds
 from transport.http1 import Http1Protocol, Request, Responder
 
 JSON_TYPE = ("content-type", "application/json")
@@ -44,7 +45,7 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     method: str
     id: int | str = 0
     params: dict[str, Any] = {}
-    deadline_ms: int = DEADLINE_MS
+    deadline_ms: Milliseconds = DEADLINE_MS
 
 
 class Answers(Protocol):
@@ -147,7 +148,7 @@ class Management:
     def _rpc(self, request: Request, way: Responder) -> None:
         try:
             envelope = msgspec.json.decode(request.body, type=Envelope)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(f"cannot read the call: {error}") from error
         task = asyncio.create_task(self._run(envelope, way))
         self._tasks.add(task)

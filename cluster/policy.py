@@ -28,6 +28,8 @@ class ExitClass(Enum):
     STORAGE = "storage-write"
     QUARANTINE = "quarantine"
     INVARIANT = "invariant"
+    REMOVED = "removed"
+    """It is no member of the cluster any more."""
     HELD = "directory-held"
     """Another process has its data directory, and did not leave it in time."""
     KILLED = "killed"
@@ -46,10 +48,17 @@ _CODES = {
     71: ExitClass.QUARANTINE,
     72: ExitClass.INVARIANT,
     75: ExitClass.HELD,
+    76: ExitClass.REMOVED,
     UNKNOWN_STATUS: ExitClass.UNKNOWN,
 }
 _HOPELESS = frozenset(
-    {ExitClass.CONFIG, ExitClass.STORAGE, ExitClass.QUARANTINE, ExitClass.INVARIANT}
+    {
+        ExitClass.CONFIG,
+        ExitClass.STORAGE,
+        ExitClass.QUARANTINE,
+        ExitClass.INVARIANT,
+        ExitClass.REMOVED,
+    }
 )
 
 

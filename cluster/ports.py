@@ -1,5 +1,8 @@
 """Client ports: chosen once per data directory, remembered, and held for the cluster's life.
 
+The port of node n3 is the third one, also after other nodes have come and gone: whoever takes the
+place of a node answers where that one did.
+
 Candidates lie below the range from which the kernel hands out ports to outgoing connections,
 etcd's own 2379, 22379, 32379 first. A port is claimed by one plain bind, which fails when anybody
 has it. Only then the socket is opened for sharing (SO_REUSEPORT) and kept, never listening: a
@@ -14,18 +17,18 @@ TIME_WAIT do not cost a cluster its ports.
 from __future__ import annotations
 
 import errno
-import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.config import write_json
+from cluster.config import read_json, write_json
 from cluster.errors import Conflict, PortHeld
 
 BASES = (2379, 22379, 32379, 12379)
 """Of nodes 1 to 4; later nodes take the same hundreds further up."""
 BLOCKS_MAX = 40
 BLOCK_STRIDE = 10
+PORT_MAX = 65_535
 EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -46,6 +49,25 @@ class Reservation:
         self._sockets = sockets
         self.host = host
         self.ports = [int(held.getsockname()[1]) for held in sockets]
+
+    def extend(self, base: int) -> int:
+        """Claim one port more, which goes on with the others' pattern; returns it.
+
+        Raises:
+            Conflict: none is free.
+        """
+        number = len(self.ports)
+        for step in range(BLOCKS_MAX):
+            port = base + number + step if base else block(step, number + 1)[number]
+            if port > PORT_MAX or port in self.ports:
+                continue
+            try:
+                self._sockets.append(_claim(self.host, port))
+            except PortHeld:
+                continue
+            self.ports.append(port)
+            return port
+        raise Conflict(f"no free port for one node more on {self.host}", hint="conclave doctor")
 
     def close(self) -> None:
         """Give the ports back."""
@@ -97,8 +119,10 @@ def recall(path: Path) -> list[int] | None:
         Conflict: the file is damaged.
     """
     try:
-        ports = json.loads(path.read_bytes())["ports"]
-        return [int(port) for port in ports]
+        found = read_json(path)["ports"]
+        if not all(type(port) is int and 0 < port < 1 << 16 for port in found):
+            raise ValueError(f"{found!r} are no ports")
+        return list(found)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

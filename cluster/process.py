@@ -8,13 +8,13 @@ zygote, or from our own wait when the zygote is gone and the child became ours.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cluster.config import parse_json
 from cluster.policy import UNKNOWN_STATUS
 from cluster.zygote import Birth
 
@@ -123,7 +123,7 @@ class ChildProcess:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        report = json.loads(line)
+        report = parse_json(line)
     except ValueError:
         return None
     return report if isinstance(report, dict) and isinstance(report.get("event"), str) else None

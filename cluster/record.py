@@ -7,10 +7,9 @@ therefore told to expect an empty directory only until it has served once.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from cluster.config import write_json
+from cluster.config import read_json, write_json
 from cluster.document import Event
 from cluster.errors import Conflict
 from cluster.event import EventLog
@@ -26,7 +25,7 @@ class ServiceRecord:
     def __init__(self, path: Path, events: EventLog) -> None:
         self._path = path
         try:
-            self._served = set(json.loads(path.read_bytes())["served"])
+            self._served = _names(read_json(path)["served"])
         except FileNotFoundError:
             self._served = set()
         except (ValueError, KeyError, TypeError) as error:
@@ -40,7 +39,27 @@ class ServiceRecord:
         """Whether this node has ever served."""
         return node in self._served
 
+    def forget(self, node: str) -> None:
+        """A node of this name is another one from now on."""
+        if node in self._served:
+            self._served.discard(node)
+            self._save()
+
     def _note(self, event: Event) -> None:
         if event["type"] == "node.serving" and event["node"] not in self._served:
             self._served.add(event["node"])
-            write_json(self._path, {"served": sorted(self._served)})
+            self._save()
+
+    def _save(self) -> None:
+        write_json(self._path, {"served": sorted(self._served)})
+
+
+def _names(served: object) -> set[str]:
+    """What must be a list of names: a single name would be taken apart into letters.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(served, list) or not all(isinstance(name, str) for name in served):
+        raise TypeError("served is no list of names")
+    return set(served)

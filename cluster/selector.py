@@ -23,6 +23,10 @@ from cluster.errors import BadRequest, NoSuchNode
 from cluster.state import DOWN, State
 
 COUNT = re.compile(r"(\d+)\s+of\s+(.+)")
+SELECTORS_MAX = 100
+"""In one request, commas counted. Reading them must not hold up the supervisor's loop."""
+TERM_CHARACTERS_MAX = 100
+"""Of what stands between two commas; `!` and `of` nest."""
 PATTERN = re.compile(r"[\w\[\]*?.!-]+")
 
 
@@ -50,9 +54,10 @@ def resolve(selector: str, nodes: Nodes, random: Random) -> list[str]:
         NoSuchNode: it means one node, and there is none such.
         BadRequest: it cannot be read.
     """
-    chosen = {
-        node.name for part in selector.split(",") for node in _term(part.strip(), nodes, random)
-    }
+    parts = [part.strip() for part in selector.split(",", SELECTORS_MAX)]
+    if len(parts) > SELECTORS_MAX or any(len(part) > TERM_CHARACTERS_MAX for part in parts):
+        raise BadRequest("the selector is too long", hint=f"words: {', '.join(WORDS)}")
+    chosen = {node.name for part in parts for node in _term(part, nodes, random)}
     return [node.name for node in nodes if node.name in chosen]
 
 
@@ -64,6 +69,8 @@ def resolve_all(selectors: Sequence[str], nodes: Nodes, random: Random) -> list[
     """
     if not selectors:
         raise BadRequest("name at least one node", hint="for example: leader, n2, all")
+    if len(selectors) > SELECTORS_MAX:
+        raise BadRequest(f"{len(selectors)} selectors are too many", hint="for example: all")
     chosen = {name for selector in selectors for name in resolve(selector, nodes, random)}
     return [node.name for node in nodes if node.name in chosen]
 

@@ -100,7 +100,7 @@ class Startup:
         )
         self._phase("zygote")
         await asyncio.gather(*bringing)
-        serving = len(self._supervisor.serving)
+        serving = self._supervisor.voters_up
         if serving < self._supervisor.quorum_needed:
             raise self._failure(nodes, serving)
         self._phase("nodes")

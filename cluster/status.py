@@ -78,8 +78,8 @@ def status_document(
         "commit": commit,
         "quorum": {
             "needed": supervisor.quorum_needed,
-            "up": len(supervisor.serving),
-            "voters": len(supervisor.nodes),
+            "up": supervisor.voters_up,
+            "voters": supervisor.voters,
         },
         "leaderless_ms": round(leadership.leaderless_ms(now_ms), 3),
         "elections": leadership.elections,

@@ -16,7 +16,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cluster.config import ClusterConfig
+from cluster.config import ClusterConfig, node_number
 from cluster.errors import ClusterError, StartFailed, WaitTimeout
 from cluster.event import EventLog
 from cluster.leadership import Leadership
@@ -65,12 +65,25 @@ class Supervisor:
         self._waiting: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._names = {node.member_id: node.name for node in nodes}
+        self._changed_at = 0
+        self.on_removed: Callable[[Node], None] = lambda node: None
+        """Called when a node has been removed from the cluster, whoever asked for that."""
         events.follow(lambda _: self._wake())
 
     @property
     def quorum_needed(self) -> int:
         """Voters that make a majority."""
-        return len(self.nodes) // 2 + 1
+        return self.voters // 2 + 1
+
+    @property
+    def voters(self) -> int:
+        """Nodes that have a vote."""
+        return sum(not node.learner for node in self.nodes.values())
+
+    @property
+    def voters_up(self) -> int:
+        """Those of them that serve now."""
+        return sum(not node.learner for node in self.serving)
 
     @property
     def serving(self) -> list[Node]:
@@ -81,11 +94,42 @@ class Supervisor:
     def ready(self) -> bool:
         """A quorum serves, a leader is known, and a write was committed in its term."""
         led = self.leadership.leader is not None and self.ready_term == self.leadership.term
-        return led and len(self.serving) >= self.quorum_needed
+        return led and self.voters_up >= self.quorum_needed
 
     def name_of(self, member_id: int) -> str | None:
         """The node that has this member id."""
         return self._names.get(member_id)
+
+    # Nodes that come and go.
+
+    def admit(self, node: Node) -> None:
+        """Take a row into the table."""
+        rows = [*self.nodes.values(), node]
+        self.nodes = {row.name: row for row in sorted(rows, key=lambda row: node_number(row.name))}
+        self._names[node.member_id] = node.name
+        self._weigh_quorum()
+
+    def dismiss(self, node: Node) -> None:
+        """Take a row out; its process has ended."""
+        node.void_timers()
+        del self.nodes[node.name]
+        del self._names[node.member_id]
+        self._weigh_quorum()
+
+    def _members_changed(self, kind: str, report: dict[str, Any]) -> None:
+        """Every member reports every change when it applies it; the first report counts."""
+        index = int(report.get("index", 0))
+        if index <= self._changed_at:
+            return
+        self._changed_at = index
+        name = self.name_of(int(str(report.get("member", "0")), 16))
+        self.events.append(kind, name, **report)
+        node = self.nodes.get(name) if name is not None else None
+        if node is not None and kind == "member.promoted":
+            node.learner = False
+            self._weigh_quorum()
+        if node is not None and kind == "member.removed":
+            self.on_removed(node)
 
     # Waiting for what others do.
 
@@ -233,9 +277,13 @@ class Supervisor:
                     self._lose_leader(node, f"{node.name} stepped down")
                 case "stopping":
                     continue  # it was ordered, and told when it was
-                case "refused" | "quarantined" | "invariant":
+                case "refused" | "quarantined" | "invariant" | "removed":
                     node.last_words = str(report.get("reason", ""))
                     self.events.append(f"node.{kind}", node.name, **report)
+                    if kind == "removed":
+                        self.on_removed(node)
+                case "member.added" | "member.promoted" | "member.removed":
+                    self._members_changed(kind, report)
                 case _:
                     self.events.append(kind, node.name, **report)
 
@@ -275,11 +323,11 @@ class Supervisor:
             self.events.append("leader.lost", node.name, term=self.leadership.term, cause=cause)
 
     def _weigh_quorum(self) -> None:
-        up = len(self.serving) >= self.quorum_needed
+        up = self.voters_up >= self.quorum_needed
         if up != self._quorum_up:
             self._quorum_up = up
             kind = "quorum.regained" if up else "quorum.lost"
-            self.events.append(kind, up=len(self.serving), needed=self.quorum_needed)
+            self.events.append(kind, up=self.voters_up, needed=self.quorum_needed)
 
     def _died(self, node: Node, status: int) -> None:
         ordered, stopping = node.ordered, node.state is State.STOPPING
@@ -330,6 +378,8 @@ class Supervisor:
             page = node.page.status()
             if page is None or node.child is None or page.pid != node.child.pid:
                 continue
+            if page.applied:  # before that it knows nothing of itself
+                node.learner = bool(page.is_learner)
             if page.role == RoleCode.LEADER:
                 self._leads(node, page.term)
             elif page.term >= self.leadership.term:

@@ -21,6 +21,8 @@ class Node:
     member_id: int
     endpoint: str
     page: StatusPageReader
+    learner: bool = False
+    """It has no vote, as far as is known."""
     state: State = State.STOPPED
     child: ChildProcess | None = None
     """The present process; None in every state that is not live, and while it is being forked."""

@@ -90,6 +90,10 @@ class Verbs:
             "down": (Down, self._down),
         }
 
+    def offer(self, method: str, kind: type[Params], handler: Handler) -> None:
+        """Add a verb that is done elsewhere."""
+        self._table[method] = (kind, handler)
+
     async def call(self, method: str, params: Mapping[str, Any]) -> Result:
         """Run one verb.
 
@@ -127,27 +131,27 @@ class Verbs:
                 return False
             await self._supervisor.start(node)
             if params.wait:
-                await self._serving(node)
+                await self.serving(node)
             return True
 
-        return await self._on_each(params, act)
+        return await self.on_each(params, act)
 
     async def _stop(self, params: Stop) -> Result:
         async def act(node: Node) -> bool:
             return await self._stop_one(node, params.timeout_ms)
 
-        return await self._on_each(params, act)
+        return await self.on_each(params, act)
 
     async def _restart(self, params: RestartNodes) -> Result:
         async def act(node: Node) -> bool:
             await self._stop_one(node, params.timeout_ms)
             await self._supervisor.start(node)
-            await self._serving(node)
+            await self.serving(node)
             if params.rolling:
                 await self._until("converged", START_PATIENCE_MS)
             return True
 
-        return await self._on_each(params, act, one_by_one=params.rolling)
+        return await self.on_each(params, act, one_by_one=params.rolling)
 
     async def _kill(self, params: Kill) -> Result:
         number = SIGNALS.get(params.signal.upper())
@@ -167,7 +171,7 @@ class Verbs:
                 )
             return True
 
-        return await self._on_each(params, act)
+        return await self.on_each(params, act)
 
     async def _pause(self, params: Pause) -> Result:
         async def act(node: Node) -> bool:
@@ -176,13 +180,13 @@ class Verbs:
                 await node.child.stopped()
             return paused
 
-        return await self._on_each(params, act)
+        return await self.on_each(params, act)
 
     async def _resume(self, params: OnNodes) -> Result:
         async def act(node: Node) -> bool:
             return self._supervisor.resume(node)
 
-        return await self._on_each(params, act)
+        return await self.on_each(params, act)
 
     async def _transfer(self, params: Transfer) -> Result:
         leadership = self._supervisor.leadership
@@ -247,7 +251,7 @@ class Verbs:
             raise Degraded(f"{node.name} is {node.state.value}", hint=f"conclave start {node.name}")
         return node
 
-    async def _on_each(
+    async def on_each(
         self,
         params: OnNodes,
         act: Callable[[Node], Awaitable[bool]],
@@ -262,9 +266,9 @@ class Verbs:
         began_ms = self._supervisor.events.now_ms()
         nodes = self._select(params)
         if one_by_one:
-            outcomes = [await _outcome(act(node)) for node in nodes]
+            outcomes = [await _outcome(act, node) for node in nodes]
         else:
-            outcomes = list(await asyncio.gather(*(_outcome(act(node)) for node in nodes)))
+            outcomes = list(await asyncio.gather(*(_outcome(act, node) for node in nodes)))
         rows = list(zip((node.name for node in nodes), outcomes, strict=True))
         answer: Affected = {
             "selector": " ".join(params.nodes),
@@ -291,7 +295,12 @@ class Verbs:
             )
         return True
 
-    async def _serving(self, node: Node) -> None:
+    async def serving(self, node: Node) -> None:
+        """Wait until a node that starts serves.
+
+        Raises:
+            ClusterError: it ended instead. WaitTimeout: it takes too long.
+        """
         await self._supervisor.until(
             lambda: node.state is not State.STARTING, START_PATIENCE_MS, f"{node.name} serves"
         )
@@ -349,10 +358,10 @@ def _can_lead(row: Candidate) -> bool:
     return row.state is State.RUNNING and not row.leads and not row.learner
 
 
-async def _outcome(work: Awaitable[bool]) -> bool | str:
+async def _outcome(act: Callable[[Node], Awaitable[bool]], node: Node) -> bool | str:
     """Done, unchanged, or why not."""
     try:
-        return await work
+        return await act(node)
     except ClusterError as error:
         return error.message
 

@@ -28,6 +28,8 @@ BYTES: Mapping[str, int] = {
     "MiB": 1 << 20,
     "GiB": 1 << 30,
 }
+DURATION_MS_MAX = 100 * 365 * 86_400_000
+SIZE_MAX = 1 << 60
 NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 DURATION_PART = re.compile(rf"({NUMBER})(us|ms|s|m|h|d)")
 DURATION = re.compile(rf"(?:{NUMBER}(?:us|ms|s|m|h|d))+")
@@ -50,7 +52,10 @@ def parse_duration(text: str) -> float:
     if not DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration: write for example 250ms, 2s, 1m30s, 1h")
     parts = DURATION_PART.findall(text)
-    return sum(float(number) * MILLISECONDS[unit] for number, unit in parts)
+    milliseconds = sum(float(number) * MILLISECONDS[unit] for number, unit in parts)
+    if milliseconds > DURATION_MS_MAX:
+        raise ValueError(f"{text[:20]!r} is too long: a hundred years are the most")
+    return milliseconds
 
 
 def parse_size(text: str) -> int:
@@ -68,7 +73,10 @@ def parse_size(text: str) -> int:
     matched = SIZE.fullmatch(text)
     if matched is None:
         raise ValueError(f"{text!r} is not a size: write for example 256B, 64KiB, 1.5MB, 2GiB")
-    return round(float(matched[1]) * BYTES[matched[2]])
+    count = float(matched[1]) * BYTES[matched[2]]
+    if count > SIZE_MAX:
+        raise ValueError(f"{text[:20]!r} is too large")
+    return round(count)
 
 
 def format_duration(milliseconds: float) -> str:

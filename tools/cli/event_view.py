@@ -16,6 +16,7 @@ from tools.cli.status_view import NONE, number
 from tools.cli.table import columns, printable
 
 KNOWN_FIELDS = frozenset({"seq", "ts", "t_ms", "type", "node"})
+YEARS = (1970, 9999)
 ALARMING = ("lost", "exited", "failed", "quarantined", "crashed")
 GOOD = ("elected", "regained", "serving", "ready")
 
@@ -41,6 +42,8 @@ def parse_time(text: object) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if not YEARS[0] <= moment.year < YEARS[1]:
+        return None  # at the ends of the calendar even a change of time zone overflows
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 

@@ -97,7 +97,7 @@ def test_format_bytes_uses_the_largest_unit(size: int, text: str) -> None:
     assert format_bytes(size) == text
 
 
-@given(st.integers(0, 10**9), st.sampled_from(["us", "ms", "s", "m", "h", "d"]))
+@given(st.integers(0, 10**4), st.sampled_from(["us", "ms", "s", "m", "h", "d"]))
 @settings(deadline=None, max_examples=50)
 def test_parse_duration_grows_with_its_unit(count: int, unit: str) -> None:
     assert parse_duration(f"{count}{unit}") >= parse_duration(f"{count}us")
