@@ -18,7 +18,3 @@ class HistoryInvalid(Exception):
 
 class InvariantViolated(Exception):
     """A check broke one of its own rules: its verdict would mean nothing."""
-
-
-class InvariantViolated(Exception):
-    """A check broke one of its own rules: its verdict would mean nothing."""

@@ -60,7 +60,7 @@ class Call(Struct, frozen=True):
 
 
 class Configuration(NamedTuple):
-    """Done: required calls below `low` and those of the bits `done` from there; optional: `taken`."""
+    """Required calls below `low` and in `done` (bits from `low` on) are done, optional: `taken`."""
 
     low: int
     done: int
