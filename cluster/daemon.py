@@ -145,6 +145,7 @@ class Daemon:
 
     async def _stop_all(self, timeout_ms: int) -> None:
         self.events.append("cluster.stopping")
+        self.supervisor.closing = True
         nodes = self.supervisor.nodes.values()
         for node in nodes:
             self.supervisor.stop(node, hand_over=False)

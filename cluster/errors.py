@@ -111,6 +111,12 @@ class PortHeld(Conflict):
     code = "port-held"
 
 
+class Stopping(Conflict):
+    """The cluster is on its way down: nothing is started in it any more."""
+
+    code = "stopping"
+
+
 class InvariantViolated(Exception):
     """Something that cannot happen has happened; the process must end."""
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cluster.config import ClusterConfig, node_number
-from cluster.errors import ClusterError, StartFailed, WaitTimeout
+from cluster.errors import ClusterError, StartFailed, Stopping, WaitTimeout
 from cluster.event import EventLog
 from cluster.leadership import Leadership
 from cluster.policy import STEADY_MS, GiveUp, Leave, Restart, decide
@@ -57,6 +57,8 @@ class Supervisor:
         self.ready_term = 0
         """The latest term in which a write of ours was committed."""
         self.was_ready = False
+        self.closing = False
+        """Everything stops for good: nothing is started any more."""
         self.loop_lag_ms = 0.0
         self._fork = fork
         self._probe = probe
@@ -160,14 +162,22 @@ class Supervisor:
     async def start(self, node: Node) -> None:
         """Fork a node's process; returns when it has a pid, not yet when it serves.
 
-        Goes on even if its caller gives up: a fork that is under way has an outcome.
+        Goes on even if its caller gives up: a fork that is under way has an outcome. A node that
+        somebody else has started meanwhile (two restarts may meet) is left as it is.
 
         Raises:
             StartFailed: it could not be forked; the node is EXITED.
+            Stopping: the cluster is on its way down.
         """
+        if self.closing:
+            raise Stopping("the cluster is being stopped", hint="conclave up")
+        if node.live:
+            return
+        # Claimed here and now: a task would begin only after others had looked at the state.
+        self._begin(node)
         await asyncio.shield(self._spawn(self._start(node)))
 
-    async def _start(self, node: Node) -> None:
+    def _begin(self, node: Node) -> None:
         node.void_timers()
         node.move(Trigger.START)
         node.started_ms = self.events.now_ms()
@@ -176,6 +186,8 @@ class Supervisor:
         node.restarts += node.starts > 0
         node.starts += 1
         self.events.append("node.starting", node.name)
+
+    async def _start(self, node: Node) -> None:
         try:
             birth = await self._fork(node.name)
         except StartFailed:
@@ -406,6 +418,8 @@ class Supervisor:
     async def _start_quietly(self, node: Node) -> None:
         try:
             await self.start(node)
+        except Stopping:
+            return
         except StartFailed as error:
             self.events.append("node.failed", node.name, reason=error.message)
 

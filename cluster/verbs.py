@@ -285,14 +285,18 @@ class Verbs:
         """Drain, then force; False when the node was stopped already."""
         if node.state is State.STOPPED:
             return False
+        life = node.starts
+
+        def over() -> bool:
+            # Another verb may have started it again before we got to look.
+            return not node.live or node.starts != life
+
         self._supervisor.stop(node)
         try:
-            await self._supervisor.until(lambda: not node.live, timeout_ms, "stop")
+            await self._supervisor.until(over, timeout_ms, "stop")
         except WaitTimeout:
             node.send(signal.SIGKILL)
-            await self._supervisor.until(
-                lambda: not node.live, KILL_PATIENCE_MS, f"death of {node.name}"
-            )
+            await self._supervisor.until(over, KILL_PATIENCE_MS, f"death of {node.name}")
         return True
 
     async def serving(self, node: Node) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,17 @@ def test_restart_gives_a_new_process(daemon: Daemon) -> None:
     assert row["pid"] != before
 
 
+def test_restart_that_meets_another_shares_its_start(daemon: Daemon) -> None:
+    with ThreadPoolExecutor(4) as shells:
+        answers = list(shells.map(lambda _: daemon.client.restart(["n2"]), range(4)))
+
+    assert [answer["failed"] for answer in answers] == [{}] * 4
+    assert daemon.node("n2")["state"] == "running"
+    pids = [event["pid"] for event in daemon.events("node.spawned")]
+    assert pids[-1] == daemon.node("n2")["pid"]
+    assert len(daemon.events("node.exited")) == len(pids)
+
+
 def test_restart_rolling_never_has_two_down(daemon: Daemon) -> None:
     daemon.client.restart(["all"], rolling=True)
 
@@ -470,6 +482,19 @@ def test_down_ends_all_and_keeps_the_data(tmp_path: Path) -> None:
 
         assert not daemon.paths.runtime.exists()
         assert load(tmp_path / "cluster.json") is not None
+
+
+def test_down_lets_nothing_start_any_more(tmp_path: Path) -> None:
+    orders(tmp_path, "n1", "stubborn")
+    with Daemon(tmp_path) as daemon, ThreadPoolExecutor(1) as shell:
+        daemon.client.kill(["n2"])
+        going = shell.submit(daemon.client.down, timeout_ms=500)
+        daemon.until("cluster.stopping")
+
+        with pytest.raises(ClusterError, match="is being stopped"):
+            daemon.client.start(["n2"])
+        assert going.result()["stopped"] == ["n1", "n3"]
+        assert daemon.wait() == 0
 
 
 def test_down_wipe_deletes_only_what_is_ours(tmp_path: Path) -> None:
