@@ -275,6 +275,11 @@ def compose(
         draw(62),
         patience,
     )
+
+    def term_applied(term: int) -> None:
+        proposals.term_applied(term)
+        membership.term_applied(term)
+
     applier = Applier(
         machine,
         store.view,
@@ -284,7 +289,7 @@ def compose(
         conf=lambda: parts.conf,
         change_conf=change_conf,
         changed=membership.complete,
-        term_applied=proposals.term_applied,
+        term_applied=term_applied,
     )
     calls = LeaseCalls(
         leases,

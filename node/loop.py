@@ -136,7 +136,7 @@ class Loop:
         self._finish_writes()
         self._ask(now)
         parts = self._parts
-        parts.membership.pump(self._soft.leader)
+        parts.membership.pump(self._soft.leader, self._soft.term)
         self._propose()
         self._drain_core(now)
         if self._apply():

@@ -9,8 +9,10 @@
 
 Only the leader knows who is there now and how far a learner has come, so it judges every change;
 what depends on the log alone is judged once more when the entry is applied, since another change
-may have come first. A change is asked for once: a leader that does not answer may have taken it,
-and the client is then told what is true, that the outcome is unknown (a timeout).
+may have come first. A leader that does not answer may have taken the change, so it is not asked
+again in the same term, and in another term it takes no question of this one. Once an entry of a
+newer term is applied, a change that was asked for in an older one is in the log before that entry
+or lost for ever: then it is asked for again, and cannot happen twice.
 
 Voters count as connected here if the leader has heard from them within the last election timeout;
 etcd wants them connected for five seconds, which only delays whoever has just started a cluster.
@@ -76,6 +78,8 @@ class Asked:
     member: rpc_pb2.Member
     done: OnOutcome
     deadline: float
+    term: int = 0
+    """In which it was asked; 0 = it waits to be asked."""
 
 
 class Membership:
@@ -115,8 +119,8 @@ class Membership:
         self._asked[self._number] = Asked(kind, member, done, now + self._timeout_seconds)
         self._waiting.append(self._number)
 
-    def pump(self, leader: int) -> None:
-        """Ask what has not been asked; call it once per turn."""
+    def pump(self, leader: int, term: int) -> None:
+        """Ask the leader of `term` what has not been asked; call it once per turn."""
         if not self._waiting or not leader:
             return
         numbers, self._waiting = self._waiting, []
@@ -124,11 +128,12 @@ class Membership:
             asked = self._asked.get(number)
             if asked is None:
                 continue
+            asked.term = term
+            ask = ChangeAsk(number, term, asked.kind, asked.member.SerializeToString())
             if leader == self._member_id:
-                self._settle(number, self._judge(self._member_id, number, asked.kind, asked.member))
+                self._settle(ChangeReply(number, term, self._judge(self._member_id, ask)))
             else:
-                request = asked.member.SerializeToString()
-                self._send(leader, [ChangeAsk(number, asked.kind, request)])
+                self._send(leader, [ask])
 
     def take(self, sender: int, calls: Sequence[Call]) -> None:
         """Calls of another member arrived: judge its changes, settle ours."""
@@ -136,7 +141,7 @@ class Membership:
             if isinstance(call, ChangeAsk):
                 self._answer(sender, call)
             elif isinstance(call, ChangeReply):
-                self._settle(call.number, call.verdict)
+                self._settle(call)
             elif isinstance(call, Farewell):
                 self.leave()
 
@@ -146,6 +151,14 @@ class Membership:
             asked = self._asked.pop(number, None)
             if asked is not None:
                 asked.done(outcome)
+
+    def term_applied(self, term: int) -> None:
+        """The first entry of a new term is next: what was asked for before and is not applied by
+        now is lost, and is asked for again."""
+        for number, asked in self._asked.items():
+            if 0 < asked.term < term:
+                asked.term = 0
+                self._waiting.append(number)
 
     def leave(self) -> None:
         """This member has been removed: whoever asked for that here is answered, while it can."""
@@ -164,33 +177,40 @@ class Membership:
         self._waiting += self._busy
         self._busy = []
 
-    def _settle(self, number: int, verdict: str) -> None:
-        if verdict == BUSY:
-            self._busy.append(number)
-        elif verdict in VERDICTS:
-            asked = self._asked.pop(number, None)
-            if asked is not None:
-                asked.done(VERDICTS[verdict])
+    def _settle(self, reply: ChangeReply) -> None:
+        asked = self._asked.get(reply.number)
+        if asked is None or asked.term != reply.term:
+            return
+        if reply.verdict == BUSY:
+            asked.term = 0
+            self._busy.append(reply.number)
+        elif reply.verdict in VERDICTS:
+            del self._asked[reply.number]
+            asked.done(VERDICTS[reply.verdict])
 
     # -- as the leader ---------------------------------------------------------------------------
 
     def _answer(self, sender: int, call: ChangeAsk) -> None:
         """Nothing is answered to what makes no sense: it must not get into the log."""
         with suppress(DecodeError):
-            member = rpc_pb2.Member.FromString(call.request)
             if call.kind in KINDS:
-                verdict = self._judge(sender, call.number, call.kind, member)
-                self._send(sender, [ChangeReply(call.number, verdict)])
+                verdict = self._judge(sender, call)
+                self._send(sender, [ChangeReply(call.number, call.term, verdict)])
 
-    def _judge(self, origin: int, number: int, kind: int, member: rpc_pb2.Member) -> str:
-        """Take a change into the log, or say why not."""
-        if not self._core.leads:
+    def _judge(self, origin: int, ask: ChangeAsk) -> str:
+        """Take a change into the log, or say why not.
+
+        Raises:
+            DecodeError: the question makes no sense.
+        """
+        member = rpc_pb2.Member.FromString(ask.request)
+        if not self._core.leads or self._core.term != ask.term:
             return BUSY
-        refusal = self._refusal(kind, member)
+        refusal = self._refusal(ask.kind, member)
         if refusal is not None:
             return type(refusal).__name__
-        context = pack(kind, origin, number, member.SerializeToString())
-        change = ConfChange(_conf_kind(kind, member), member.ID, context)
+        context = pack(ask.kind, origin, ask.number, ask.request)
+        change = ConfChange(_conf_kind(ask.kind, member), member.ID, context)
         match self._core.propose_conf_change(change, forward=False):
             case Proposed.ACCEPTED:
                 return ACCEPTED

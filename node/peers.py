@@ -51,17 +51,20 @@ class LeaseReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
 
 
 class ChangeAsk(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """A member asks the leader for a change of the members; `request` is `etcdserverpb.Member`."""
+    """A member asks the leader of `term` for a change of the members; `request` is
+    `etcdserverpb.Member`."""
 
     number: int
+    term: int
     kind: int
     request: bytes
 
 
 class ChangeReply(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """The leader has taken the change into its log (""), or why not."""
+    """The leader has taken the change into its log (""), or why not; `term` as it was asked."""
 
     number: int
+    term: int
     verdict: str
 
 

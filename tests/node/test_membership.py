@@ -206,6 +206,40 @@ def test_change_thatAnotherOneForestalled_isRefusedWhenItIsApplied() -> None:
     assert leader.parts.conf.voters == (1, 2, 3, 4)
 
 
+def test_change_survivesTheDeathOfTheLeaderThatWasAsked() -> None:
+    """The question is lost with the leader; the successor is asked, and once is enough."""
+    cluster = MemberCluster(4)
+    leader = cluster.elect()
+    named(cluster)
+    at, other = cluster.followers()[:2]
+    call: Call[Outcome] = Call()
+    leader.kill()
+    at.member.change_members(REMOVE, rpc.Member(ID=other.id), call)
+
+    cluster.until(lambda: call.done)
+
+    assert isinstance(call.answer, Answer)
+    assert other.id not in at.parts.conf.voters
+    assert at.journal.count("member.removed") == 1
+
+
+def test_change_thatADeposedLeaderHadTaken_happensOnce() -> None:
+    """It was appended there and nowhere else: lost with that leader's log, and asked for again."""
+    cluster = MemberCluster(3, spares=1)
+    leader = cluster.elect()
+    named(cluster)
+    cluster.cut_off(leader.id)
+    call: Call[Outcome] = Call()
+    leader.member.change_members(ADD, rpc.Member(ID=4, peerURLs=[url(4)], isLearner=True), call)
+    cluster.until(lambda: cluster.leader not in (None, leader))
+    cluster.network.heal()
+
+    cluster.until(lambda: call.done)
+
+    assert isinstance(call.answer, Answer)
+    assert leader.journal.count("member.added") == 1
+
+
 def test_change_isRefusedByTheClock_withoutALeader() -> None:
     cluster = MemberCluster(3)
     leader = cluster.elect()
@@ -222,7 +256,13 @@ def test_nonsense_ofAPeer_getsNowhere() -> None:
     good = rpc.Member(ID=leader.id).SerializeToString()
 
     leader.parts.membership.take(
-        2, [ChangeAsk(1, ADD, b"\xff"), ChangeAsk(2, 99, good), ChangeReply(3, "gibberish")]
+        2,
+        [
+            ChangeAsk(1, leader.loop.term, ADD, b"\xff"),
+            ChangeAsk(2, leader.loop.term, 99, good),
+            ChangeAsk(3, leader.loop.term - 1, REMOVE, good),
+            ChangeReply(4, leader.loop.term, "gibberish"),
+        ],
     )
     cluster.settle()
 
