@@ -58,7 +58,9 @@ class Generator:
         self._watches: list[WatchRecord] = []
         self._hashes: list[HashReport] = []
         self._baseline = self._make_baseline()
-        self.store = NaiveStore(self._baseline)
+        self.store = self._make_store(self._baseline)
+        self.expired: list[tuple[int, int]] = []
+        """Leases that ran out, with the revision after that."""
 
     def run(self) -> History:
         """Run to the end: all requests settled, all watchers caught up."""
@@ -82,6 +84,9 @@ class Generator:
     def _at(self, at_ns: int, action: Callable[[int], None]) -> None:
         self._sequence += 1
         heapq.heappush(self._queue, (at_ns, self._sequence, action))
+
+    def _make_store(self, baseline: Baseline) -> NaiveStore:
+        return NaiveStore(baseline)
 
     def _make_baseline(self) -> Baseline:
         if self.random.random() < 0.7:
@@ -170,10 +175,14 @@ class Generator:
 
     def _expire(self, lease: int) -> Callable[[int], None]:
         def expire(now_ns: int) -> None:
-            if lease in self.store.leases and self.store.leases[lease][1] <= now_ns:
+            if lease in self.store.leases and self._is_due(lease, now_ns):
                 self.store.end_lease(lease)
+                self.expired.append((lease, self.store.revision))
 
         return expire
+
+    def _is_due(self, lease: int, now_ns: int) -> bool:
+        return self.store.leases[lease][1] <= now_ns
 
     def _hash(self, now_ns: int) -> None:
         store = self.store
@@ -251,8 +260,3 @@ class Generator:
 
     def _draw_compact(self) -> Request:
         return Compact(self.random.randint(self.store.first, self.store.revision))
-
-
-def make_history(seed: int) -> History:
-    """Give the good history of a seed."""
-    return Generator(seed).run()

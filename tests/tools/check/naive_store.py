@@ -82,10 +82,14 @@ class NaiveStore:
         """Forget a lease and delete its keys, all in one revision."""
         self.leases.pop(lease)
         keys = dict(self.states[self.revision])
-        gone = sorted(kv.key for kv in keys.values() if kv.lease == lease)
-        for key in gone:
+        for key in self.keys_of(lease):
             del keys[key]
         self._commit(keys)
+
+    def keys_of(self, lease: int) -> list[bytes]:
+        """Give the keys that go with a lease."""
+        keys = self.states[self.revision].values()
+        return sorted(kv.key for kv in keys if kv.lease == lease)
 
     def _ask_lease(self, request: LeaseKeepAlive | LeaseTimeToLive, now_ns: int) -> LeaseResponse:
         ttl, due_ns = self.leases.get(request.lease, (0, 0))
