@@ -33,11 +33,11 @@ from cluster.config import (
 )
 from cluster.document import Progress
 from cluster.errors import (
-    ClusterError,
     Conflict,
     Held,
     NotRunning,
     StartFailed,
+    Stopping,
     WaitTimeout,
     error_from,
 )
@@ -91,11 +91,22 @@ def launch(
         WaitTimeout: not ready in time.
     """
     paths = paths_of(config)
-    running = _already_up(config, paths, timeout_s)
-    if running is not None:
-        yield running
-        return
     deadline = time.monotonic() + timeout_s
+    while (running := _already_up(config, paths, deadline)) is None:
+        try:
+            yield from _launch(config, paths, deadline, retain=retain)
+        except Held as error:
+            if not _others_turn(error, paths):
+                raise
+            _await_other(paths, deadline)
+        else:
+            return
+    yield running
+
+
+def _launch(
+    config: ClusterConfig, paths: ClusterPaths, deadline: float, *, retain: bool
+) -> Iterator[Progress]:
     reader, child = _spawn(config, paths)
     daemon: int | None = None
     ready = False
@@ -105,12 +116,7 @@ def launch(
                 daemon = os.pidfd_open(line["pid"])
                 continue
             if "error" in line:
-                error = error_from(line["error"])
-                if not _lost_race(error, paths):
-                    raise error
-                ready = True  # by somebody else, and theirs to undo
-                yield _join(config, paths, deadline)
-                return
+                raise error_from(line["error"])
             ready = line["phase"] == "ready"
             yield cast(Progress, line)
             if ready:
@@ -193,7 +199,7 @@ def holder(path: Path) -> int | None:
     return None
 
 
-def _already_up(config: ClusterConfig, paths: ClusterPaths, timeout_s: float) -> Progress | None:
+def _already_up(config: ClusterConfig, paths: ClusterPaths, deadline: float) -> Progress | None:
     """Find the cluster running; one that is not ready is helped up, since that was asked for."""
     began = time.monotonic()
     try:
@@ -211,26 +217,41 @@ def _already_up(config: ClusterConfig, paths: ClusterPaths, timeout_s: float) ->
             hint="take the same number, or another name (-c)",
         )
     if status["state"] != "READY":
-        _call(paths.socket, "start", {"nodes": ["down"]}, timeout_s)
-        wait = {"condition": "ready", "timeout_ms": int(timeout_s * 1e3)}
-        _call(paths.socket, "wait", wait, timeout_s)
-        status = _status(paths.socket)
+        left_s = max(0.0, deadline - began)
+        wait = {"condition": "ready", "timeout_ms": int(left_s * 1e3)}
+        try:
+            _call(paths.socket, "start", {"nodes": ["down"]}, left_s)
+            _call(paths.socket, "wait", wait, left_s)
+            status = _status(paths.socket)
+        except (NotRunning, Stopping):
+            _await_end(paths, status["supervisor"]["pid"], deadline)
+            return None
     ms = (time.monotonic() - began) * 1e3
     return cast(Progress, {"phase": "already-up", "ms": ms, "status": status})
 
 
-def _lost_race(error: ClusterError, paths: ClusterPaths) -> bool:
-    """Whether somebody else was starting this very cluster at the same moment."""
-    return isinstance(error, Held) and error.data.get("pid") == holder(paths.pid)
+def _others_turn(error: Held, paths: ClusterPaths) -> bool:
+    """Whether it is this very cluster that holds the directory: somebody starts or stops it now."""
+    return error.data.get("pid") == holder(paths.pid) or holder(paths.lock) is None
 
 
-def _join(config: ClusterConfig, paths: ClusterPaths, deadline: float) -> Progress:
-    """Wait with the other launch for its cluster."""
-    while (left := deadline - time.monotonic()) > 0:
-        if (running := _already_up(config, paths, left)) is not None:
-            return running
+def _await_other(paths: ClusterPaths, deadline: float) -> None:
+    """Wait until the other supervisor answers, or has left."""
+    while holder(paths.pid) is not None or holder(paths.lock) is not None:
+        with suppress(NotRunning):
+            _status(paths.socket)
+            return
+        if time.monotonic() >= deadline:
+            raise WaitTimeout("the cluster, started by somebody else, was not ready in time")
         time.sleep(JOIN_PAUSE_S)
-    raise WaitTimeout("the cluster, started by somebody else, was not ready in time")
+
+
+def _await_end(paths: ClusterPaths, pid: int, deadline: float) -> None:
+    """Wait until a supervisor that is on its way down has left."""
+    while holder(paths.pid) == pid:
+        if time.monotonic() >= deadline:
+            raise WaitTimeout(f"supervisor {pid} was stopping, and did not end in time")
+        time.sleep(JOIN_PAUSE_S)
 
 
 def _spawn(config: ClusterConfig, paths: ClusterPaths) -> tuple[int, int]:

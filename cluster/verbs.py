@@ -18,7 +18,14 @@ import msgspec
 
 from cluster.condition import EventCondition, StatusCondition, parse
 from cluster.document import Affected, StatusDocument
-from cluster.errors import BadRequest, ClusterError, Degraded, PartlyDone, WaitTimeout
+from cluster.errors import (
+    BadRequest,
+    ClusterError,
+    Degraded,
+    PartlyDone,
+    Stopping,
+    WaitTimeout,
+)
 from cluster.params import (
     Down,
     Kill,
@@ -366,6 +373,8 @@ async def _outcome(act: Callable[[Node], Awaitable[bool]], node: Node) -> bool |
     """Done, unchanged, or why not."""
     try:
         return await act(node)
+    except Stopping:
+        raise  # no fault of this node
     except ClusterError as error:
         return error.message
 

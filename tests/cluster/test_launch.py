@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster.api import Cluster
-from cluster.client import known_clusters, launch, remove
-from cluster.config import ClusterConfig, runtime_root
+from cluster.client import ClusterClient, known_clusters, launch, remove
+from cluster.config import ClusterConfig, paths_of, runtime_root
 from cluster.errors import (
     Conflict,
     Held,
@@ -21,6 +22,7 @@ from cluster.errors import (
     WaitTimeout,
 )
 from tests.support.cluster_daemon import Daemon
+from transport.claim import Claim
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,30 @@ def test_launch_on_a_held_directory_is_refused_and_leaves_nothing(daemon: Daemon
     assert refusal.value.data["pid"] == daemon.process.pid
     assert runtime_directories() == ["default"]
     assert daemon.client.status()["state"] == "READY"
+
+
+def test_launch_beside_a_supervisor_that_leaves_starts_anew(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds its directories to the last moment, when its socket is gone already."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    config = ClusterConfig(name="next", nodes=1, ephemeral=True)
+    paths = paths_of(config)
+    for directory in (paths.data, paths.runtime):
+        directory.mkdir(parents=True)
+    held = [Claim(str(path)) for path in (paths.lock, paths.pid)]
+
+    def leave(_: float) -> None:
+        while held:
+            held.pop().close()
+
+    monkeypatch.setattr(time, "sleep", leave)
+
+    phases = [progress["phase"] for progress in launch(config, timeout_s=20)]
+    ClusterClient("next").down()
+
+    assert phases[-1] == "ready"
+    assert not held
 
 
 def test_launch_on_held_ports_is_refused_and_leaves_nothing(daemon: Daemon, tmp_path: Path) -> None:
