@@ -70,6 +70,20 @@ class NodeHandle:
         self._client.kill([self.name], signal=signal, restart_after_ms=after_ms)
         return self
 
+    def promote(self, timeout: float = 30.0) -> Self:
+        """Give it a vote, once it has caught up."""
+        self._client.promote([self.name], timeout_ms=_ms(timeout))
+        return self
+
+    def remove(self, timeout: float = 30.0) -> None:
+        """Take it out of the cluster for ever."""
+        self._client.remove([self.name], timeout_ms=_ms(timeout))
+
+    def replace(self, timeout: float = 30.0) -> Self:
+        """Put an empty node with a new id in its place."""
+        self._client.replace([self.name], timeout_ms=_ms(timeout))
+        return self
+
     def pause(self, for_: float | None = None) -> Self:
         """Stop its process where it stands."""
         self._client.pause([self.name], for_ms=None if for_ is None else _ms(for_))
@@ -181,6 +195,11 @@ class Cluster:
         """Restart node after node, each when the one before has caught up."""
         self.client.restart(["all"], rolling=True)
         return self
+
+    def add(self, *, learner: bool = False, timeout: float = 30.0) -> NodeHandle:
+        """One node more; returns when it has caught up, and has a vote unless it is a learner."""
+        added = self.client.add(learner=learner, timeout_ms=_ms(timeout))
+        return NodeHandle(self.client, added["node"])
 
     def transfer(self, to: str | None = None) -> Self:
         """Hand leadership over."""

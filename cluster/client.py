@@ -116,6 +116,22 @@ class ClusterClient:
         """SIGCONT."""
         return self._verb("resume", selectors)
 
+    def add(self, *, learner: bool = False, timeout_ms: int = 30_000) -> dict[str, Any]:
+        """One node more, which has caught up when this returns; {"node", "id", "role", …}."""
+        return self.call("add", deadline_ms=timeout_ms, learner=learner, timeout_ms=timeout_ms)
+
+    def promote(self, selectors: Sequence[str], *, timeout_ms: int = 30_000) -> Affected:
+        """Give learners a vote, as soon as they have caught up."""
+        return self._change("promote", selectors, timeout_ms)
+
+    def remove(self, selectors: Sequence[str], *, timeout_ms: int = 30_000) -> Affected:
+        """Take nodes out of the cluster for ever, one after the other."""
+        return self._change("remove", selectors, timeout_ms)
+
+    def replace(self, selectors: Sequence[str], *, timeout_ms: int = 30_000) -> Affected:
+        """Put an empty node with a new id in the place of each."""
+        return self._change("replace", selectors, timeout_ms)
+
     def transfer(self, to: str | None = None, *, timeout_ms: int = 5_000) -> dict[str, Any]:
         """Hand leadership over; {"from", "to", "term", "ms"} once the new leader leads."""
         return self.call("transfer", deadline_ms=timeout_ms, to=to, timeout_ms=timeout_ms)
@@ -170,6 +186,10 @@ class ClusterClient:
         content = json.dumps(body).encode()
         document = request_json(self._socket, "POST", "/v1/rpc", content, timeout_s=patience_s)
         return cast("dict[str, Any]", document["result"])
+
+    def _change(self, method: str, selectors: Sequence[str], timeout_ms: int) -> Affected:
+        given = {"nodes": list(selectors), "timeout_ms": timeout_ms}
+        return cast(Affected, self.call(method, deadline_ms=timeout_ms, **given))
 
     def _verb(self, method: str, selectors: Sequence[str], **params: Any) -> Affected:
         return cast(Affected, self.call(method, nodes=list(selectors), **params))

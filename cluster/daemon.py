@@ -18,8 +18,6 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Any
 
-import msgspec
-
 from cluster import config as configuration
 from cluster.config import ClusterConfig, ClusterPaths, Identity
 from cluster.directory import Occupation
@@ -27,13 +25,13 @@ from cluster.document import HISTORY_SCHEMA, HistoryDocument, StatusDocument
 from cluster.errors import ClusterError, WaitTimeout
 from cluster.event import EventLog, read_events
 from cluster.forker import Forker
-from cluster.layout import Shared, node_config
 from cluster.leadership import reigns
 from cluster.management import Management
-from cluster.pages import Pages
+from cluster.membership import Membership
 from cluster.ports import Reservation, choose
 from cluster.program import NODE, Program
 from cluster.record import ServiceRecord
+from cluster.roll import Roll
 from cluster.startup import ProgressPipe, Startup
 from cluster.state import LIVE
 from cluster.status import status_document
@@ -42,8 +40,6 @@ from cluster.table import Node
 from cluster.usage import Meter, Usage
 from cluster.verbs import Verbs
 from cluster.zygote import Zygote, become_subreaper
-from node.telemetry import StatusPageReader, create_page
-from transport.arena import create_arena
 
 EXIT_INVARIANT = 72
 KILL_PATIENCE_MS = 5_000
@@ -64,16 +60,16 @@ class Daemon:
     ) -> None:
         self._config = config
         self._program = program
-        self._identity = identity
         self._paths = paths
-        self._pages = Pages()
-        self._shared = self._share(reservation.ports)
         self.events = EventLog(paths.events, time.time, time.monotonic)
-        self._record = ServiceRecord(paths.started, self.events)
+        record = ServiceRecord(paths.started, self.events)
+        self._roll = Roll(config, identity, paths, reservation, record)
         self._forker = Forker(zygote, program.enter, self._payload, self._tell)
-        nodes = [self._row(name, member) for name, member in identity.members]
-        self.supervisor = Supervisor(config, nodes, self.events, self._forker.fork, self._probe)
+        self.supervisor = Supervisor(
+            config, self._roll.rows(), self.events, self._forker.fork, self._probe
+        )
         self._verbs = Verbs(self.supervisor, self, SystemRandom())
+        Membership(self.supervisor, self._roll, program, self._verbs)
         self._meter = Meter()
         self._stopping: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -104,7 +100,7 @@ class Daemon:
         self.events.append("cluster.stopped")
         await management.close()
         self._forker.close()
-        self._pages.close()
+        self._roll.close()
         self.events.close()
 
     async def _start(self, progress: ProgressPipe, launched_at: float) -> None:
@@ -218,35 +214,8 @@ class Daemon:
 
     # Parts.
 
-    def _share(self, ports: list[int]) -> dict[str, Shared]:
-        return {
-            name: Shared(
-                port,
-                self._pages.create(name, "page", create_page),
-                self._pages.create(name, "arena", create_arena),
-            )
-            for name, port in zip(self._config.names, ports, strict=True)
-        }
-
-    def _row(self, name: str, member_id: int) -> Node:
-        shared = self._shared[name]
-        page = StatusPageReader(shared.page_path)
-        endpoint = f"{self._config.host}:{shared.port}"
-        return Node(name=name, member_id=member_id, endpoint=endpoint, page=page)
-
     def _payload(self, name: str) -> bytes:
-        """What a node's process is told; its directory is there when it reads it."""
-        self._paths.database(name).parent.mkdir(exist_ok=True, mode=0o700)
-        told = node_config(
-            self._config,
-            self._identity,
-            self._paths,
-            self._shared,
-            name,
-            bootstrap=not self._record.has_served(name),
-            campaign_first=name == self._config.first_leader and not self.supervisor.serving,
-        )
-        return msgspec.msgpack.encode(told)
+        return self._roll.payload(name, anybody_serves=bool(self.supervisor.serving))
 
     def _tell(self, kind: str, pid: int | None) -> None:
         self.events.append(kind, pid=pid)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from cluster.errors import ClusterError, Degraded, NotReady
 from node.client import CallFailed, ClientError, EtcdClient
+from transport.grpc import Status
 
 PROBE_TTL_S = 60
 """Long enough never to expire between grant and revoke, short enough to go should both fail."""
@@ -69,7 +70,7 @@ def promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
     except ClientError as error:
         if str(error).endswith("can only promote a learner member"):
             return
-        raise _refusal(f"promote member {member_id:x}", error) from error
+        raise _refusal(f"promote member {member_id:x}", error, repeatable=True) from error
 
 
 def remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
@@ -84,13 +85,19 @@ def remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
     except ClientError as error:
         if str(error).endswith("member not found"):
             return
-        raise _refusal(f"remove member {member_id:x}", error) from error
+        raise _refusal(f"remove member {member_id:x}", error, repeatable=True) from error
 
 
-def _refusal(what: str, error: ClientError) -> ClusterError:
-    """What etcd's words mean for whoever asks the supervisor."""
+def _refusal(what: str, error: ClientError, *, repeatable: bool = False) -> ClusterError:
+    """What etcd's words mean for whoever asks the supervisor.
+
+    Degraded means that it may be asked again: a request that got no answer may have had its effect,
+    so that only a repeatable one is so.
+    """
     text = f"cannot {what}: {error}"
     if isinstance(error, CallFailed):
+        if repeatable and error.status in (Status.DEADLINE_EXCEEDED, Status.UNAVAILABLE):
+            return Degraded(text, hint="conclave status")
         if "in sync with leader" in error.text:
             return NotReady(text, hint="try again when it has caught up")
         if "unhealthy cluster" in error.text or "not enough started" in error.text:

@@ -39,6 +39,11 @@ class Pages:
         self._descriptors[node, kind] = descriptor
         return self.path(node, kind)
 
+    def drop(self, node: str) -> None:
+        """Let go of all that a node had."""
+        for key in [key for key in self._descriptors if key[0] == node]:
+            os.close(self._descriptors.pop(key))
+
     def path(self, node: str, kind: str) -> str:
         """Where any process of this user can open it."""
         return f"/proc/{os.getpid()}/fd/{self._descriptors[node, kind]}"

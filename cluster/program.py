@@ -1,7 +1,7 @@
 """What the nodes of a cluster run, and how the supervisor speaks to it.
 
 One value joins the three places that know the node's program: what the zygote preloads, what a
-forked child calls, and the requests that the supervisor makes of members. Supervision itself does not
+forked child calls, and the requests that are made of members. Supervision itself does not
 depend on any of them.
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from cluster.entry import enter
 from cluster.zygote import Target
-
 
 # The imports stand inside: their messages cost a start more than the supervisor itself.
 

@@ -68,7 +68,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._names = {node.member_id: node.name for node in nodes}
         self._changed_at = 0
-        self.on_removed: Callable[[Node], None] = lambda node: None
+        self.on_removed: Callable[[Node], object] = lambda _: None
         """Called when a node has been removed from the cluster, whoever asked for that."""
         events.follow(lambda _: self._wake())
 
@@ -351,7 +351,7 @@ class Supervisor:
         self.events.append("node.exited", node.name, **node.exit, uptime_ms=round(uptime_ms, 3))
         self._lose_leader(node, f"{node.name} {node.exit['reason']}")
         self._weigh_quorum()
-        if not stopping:
+        if not stopping and ordered != "removed":
             self._apply_policy(node, status)
 
     def _apply_policy(self, node: Node, status: int) -> None:

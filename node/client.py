@@ -169,6 +169,22 @@ class EtcdClient:
         answer = self._read("Cluster/MemberList", request.SerializeToString())
         return list(rpc.MemberListResponse.FromString(answer).members)
 
+    def member_add(self, peer_urls: Sequence[str], *, learner: bool = False) -> int:
+        """Make room for a member; returns its id."""
+        request = rpc.MemberAddRequest(peerURLs=peer_urls, isLearner=learner)
+        answer = self._write("Cluster/MemberAdd", request.SerializeToString())
+        return rpc.MemberAddResponse.FromString(answer).member.ID
+
+    def member_promote(self, member_id: int) -> None:
+        """Give a learner a vote."""
+        request = rpc.MemberPromoteRequest(ID=member_id)
+        self._write("Cluster/MemberPromote", request.SerializeToString())
+
+    def member_remove(self, member_id: int) -> None:
+        """Take a member out for ever."""
+        request = rpc.MemberRemoveRequest(ID=member_id)
+        self._write("Cluster/MemberRemove", request.SerializeToString())
+
     def move_leader(self, member_id: int) -> None:
         """Hand leadership over; only the leading member does that."""
         request = rpc.MoveLeaderRequest(targetID=member_id)

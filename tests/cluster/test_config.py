@@ -120,3 +120,19 @@ def test_runtime_root_too_long_for_a_socket_is_passed_over() -> None:
     longest = root / ("n" * 32) / ("f" * 16 + ".2")
     assert len(str(longest)) <= SOCKET_PATH_MAX
     assert str(root).startswith("/tmp/")
+
+
+def test_identity_with_nodes_that_come_and_go(tmp_path: Path) -> None:
+    founding = Identity(7, (("n1", 11), ("n2", 22), ("n3", 33)))
+
+    less = founding.strike("n2")
+    again = less.enlist(less.free_name(), 44)
+    more = again.enlist(again.free_name(), 55)
+
+    assert not founding.changed
+    assert less == Identity(7, (("n1", 11), ("n3", 33)), changed=True)
+    assert again.members == (("n1", 11), ("n2", 44), ("n3", 33))
+    assert more.members[-1] == ("n4", 55)
+    config = ClusterConfig(nodes=2)
+    save(tmp_path / "cluster.json", config, less)
+    assert load(tmp_path / "cluster.json") == (config, less)

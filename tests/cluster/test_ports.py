@@ -184,3 +184,17 @@ def is_free(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_reservation_is_extended_past_ports_of_strangers() -> None:
+    base = free_ports(1)[0]
+    reservation = reserve(HOST, [base])
+    try:
+        port = reservation.extend(base)
+
+        assert reservation.ports == [base, port]
+        assert port > base
+        with pytest.raises(OSError, match="in use"):
+            bind(port)
+    finally:
+        reservation.close()

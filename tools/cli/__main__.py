@@ -30,6 +30,10 @@ SECTIONS = {
         "pause": "tools.cli.node",
         "resume": "tools.cli.node",
         "transfer": "tools.cli.node",
+        "add": "tools.cli.membership",
+        "promote": "tools.cli.membership",
+        "remove": "tools.cli.membership",
+        "replace": "tools.cli.membership",
     },
     "Data": {"kv": "tools.cli.kv", "bench": "tools.cli.bench"},
     "Look": {
