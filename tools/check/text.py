@@ -32,7 +32,8 @@ _SHOWN_MAX = 40
 
 def describe_bytes(data: bytes) -> str:
     """Give a key or value, long ones cut."""
-    text = data.decode("utf-8", "backslashreplace")
+    decoded = data.decode("utf-8", "backslashreplace")
+    text = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in decoded)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}… ({len(data)} bytes)"
 
 

@@ -153,17 +153,17 @@ def _reliability(span: WatchSpan, timeline: Timeline, history: History) -> Itera
     shown: dict[int, list[Event]] = defaultdict(list)
     for event in span.events():
         shown[event.kv.mod_revision].append(event)
-    for revision, moment in timeline.moments.items():
-        wanted = [change for change in moment.changes if span.wants(*change)]
-        due = span.start <= revision <= span.horizon
-        if due or revision in shown:
-            yield from _compare(span, moment, wanted, shown[revision])
-            for event in shown[revision]:
-                yield from _compare_previous(span, moment, event, timeline, history)
     baseline = history.baseline.revision
-    for revision in shown.keys() - timeline.moments.keys():
-        if revision > baseline:
-            yield _finding(span, "reliable", f"revision {revision} never happened")
+    for revision in sorted({*shown, *range(span.start, span.horizon + 1)}):
+        moment = timeline.moments.get(revision)
+        if moment is None:
+            if revision > baseline:
+                yield _finding(span, "reliable", f"revision {revision} never happened")
+            continue
+        wanted = [change for change in moment.changes if span.wants(*change)]
+        yield from _compare(span, moment, wanted, shown[revision])
+        for event in shown[revision]:
+            yield from _compare_previous(span, moment, event, timeline, history)
 
 
 def _compare(

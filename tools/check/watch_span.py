@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 from tools.check.history import (
@@ -38,9 +39,12 @@ class WatchSpan:
         """The first revision that it shows."""
         return self.created.start_revision or self.created.revision + 1
 
-    @property
+    @cached_property
     def horizon(self) -> int:
-        """The last revision up to which nothing may be missing; below `start` if none."""
+        """The last revision up to which nothing may be missing; below `start` if none.
+
+        To be asked when all records are there.
+        """
         return max([self.start - 1, *map(_reach, self.records)])
 
     @property

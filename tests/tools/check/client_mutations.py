@@ -22,7 +22,6 @@ from tests.tools.check.surgery import (
 from tools.check.history import (
     COMPACTED,
     Compact,
-    DeleteRange,
     DeleteRangeResponse,
     HashReport,
     History,
@@ -225,9 +224,9 @@ def wrong_prev_kv(random: Random, run: Run) -> History | None:
 def wrong_deleted(random: Random, run: Run) -> History | None:
     """A delete counts one key too many."""
     for each in run.history.operations:
-        if isinstance(each.request, DeleteRange) and isinstance(each.response, DeleteRangeResponse):
-            wrong = replace(each.response, deleted=each.response.deleted + 1)
-            return answer(run.history, each, wrong)
+        deletion = each.response
+        if isinstance(deletion, DeleteRangeResponse) and deletion.deleted:
+            return answer(run.history, each, replace(deletion, deleted=deletion.deleted + 1))
     return None
 
 
@@ -274,29 +273,29 @@ def hash_differs(random: Random, run: Run) -> History | None:
     return replace(run.history, hashes=(*run.history.hashes, other))
 
 
-REVISION_MUTATIONS: tuple[Mutation, ...] = (
-    stale_read,
-    read_misses_write,
-    phantom_value,
-    wrong_version,
-    wrong_create_revision,
-    wrong_mod_revision,
-    wrong_lease,
-    wrong_count,
-    key_missing_in_list,
-    old_revision_changed,
-    read_from_the_future,
-    revision_told_twice,
-    revisions_swapped,
-    revision_beyond_all,
-    failed_but_applied,
-    unasked_write,
-    acknowledged_but_lost,
-    wrong_branch,
-    wrong_prev_kv,
-    wrong_deleted,
-    compacted_but_answered,
-    refused_but_not_compacted,
-    list_is_not_a_state,
+REVISION_MUTATIONS: tuple[tuple[str, Mutation], ...] = (
+    ("real-time order", stale_read),
+    ("state at revision", read_misses_write),
+    ("state at revision", phantom_value),
+    ("state at revision", wrong_version),
+    ("state at revision", wrong_create_revision),
+    ("state at revision", wrong_mod_revision),
+    ("state at revision", wrong_lease),
+    ("state at revision", wrong_count),
+    ("state at revision", key_missing_in_list),
+    ("state at revision", old_revision_changed),
+    ("real-time order", read_from_the_future),
+    ("unique revision", revision_told_twice),
+    ("real-time order", revisions_swapped),
+    ("explained revision", revision_beyond_all),
+    ("explained revision", failed_but_applied),
+    ("explained revision", unasked_write),
+    ("state at revision", acknowledged_but_lost),
+    ("state at revision", wrong_branch),
+    ("state at revision", wrong_prev_kv),
+    ("state at revision", wrong_deleted),
+    ("answered though compacted", compacted_but_answered),
+    ("refused without compaction", refused_but_not_compacted),
+    ("state at revision", list_is_not_a_state),
 )
-AGREEMENT_MUTATIONS: tuple[Mutation, ...] = (hash_differs,)
+AGREEMENT_MUTATIONS: tuple[tuple[str, Mutation], ...] = (("equal hash", hash_differs),)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.tools.check.generator import Generator
 from tests.tools.check.naive_store import SECOND_NS, NaiveStore
-from tests.tools.check.surgery import Mutation, Run, answer, ask, end_of
+from tests.tools.check.surgery import Mutation, Run, answer, ask, end_of, highest_before
 from tools.check.history import (
     LEASE_NOT_FOUND,
     Baseline,
@@ -85,8 +85,7 @@ def granted_twice(random: Random, run: Run) -> History | None:
             request = LeaseGrant(life.lease, grant.response.ttl)
             at_ns = _right_after(grant)
             if at_ns + 1 < life.promised_ns_of(grant):
-                # The store's revision then: no other rule is broken.
-                told = replace(grant.response, revision=run.store.revision)
+                told = replace(grant.response, revision=highest_before(run, at_ns))
                 return ask(run.history, at_ns, request, told)
     return None
 
@@ -194,17 +193,17 @@ def revoke_leaves_a_key(random: Random, run: Run) -> History | None:
     return None
 
 
-LEASE_MUTATIONS: tuple[Mutation, ...] = (
-    dead_to_keep_alive,
-    dead_to_question,
-    dead_to_put,
-    ttl_too_short,
-    granted_twice,
-    renewed_after_revoke,
-    attached_after_revoke,
-    keys_gone_early,
-    keys_stay_for_ever,
+LEASE_MUTATIONS: tuple[tuple[str, Mutation], ...] = (
+    ("early expiry", dead_to_keep_alive),
+    ("early expiry", dead_to_question),
+    ("early expiry", dead_to_put),
+    ("ttl granted", ttl_too_short),
+    ("unique lease", granted_twice),
+    ("dead for good", renewed_after_revoke),
+    ("dead for good", attached_after_revoke),
+    ("early expiry", keys_gone_early),
+    ("late expiry", keys_stay_for_ever),
 )
-"""What the lease check must object to."""
-REVOKE_MUTATIONS: tuple[Mutation, ...] = (revoke_leaves_a_key,)
-"""What the revision check must object to."""
+"""With the rule of the lease check that each breaks."""
+REVOKE_MUTATIONS: tuple[tuple[str, Mutation], ...] = (("revoke removes keys", revoke_leaves_a_key),)
+"""With the rule of the revision check that each breaks."""

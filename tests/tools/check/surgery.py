@@ -73,8 +73,8 @@ def ask(
 
 
 def end_of(history: History) -> int:
-    """Give a time after everything."""
-    return 1 + max(each.end_ns or each.start_ns for each in history.operations) + 10**9
+    """Give a time after everything, the last lease included."""
+    return 10**10 + max(each.end_ns or each.start_ns for each in history.operations)
 
 
 def reads(run: Run, *, latest: bool = True) -> list[tuple[Operation, Range, RangeResponse]]:
