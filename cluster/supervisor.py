@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -250,6 +251,7 @@ class Supervisor:
             return False
         node.void_timers()
         node.move(Trigger.RESUME)
+        node.heard_ns = time.monotonic_ns()
         self.events.append("node.resumed", node.name)
         self._weigh_quorum()
         return True
@@ -283,8 +285,10 @@ class Supervisor:
                 case "serving":
                     self._serves(node, report)
                 case "leader.elected":
+                    node.heard_ns = time.monotonic_ns()
                     self._leads(node, int(report.get("term", 0)))
                 case "raft.stepdown":
+                    node.heard_ns = time.monotonic_ns()
                     self.events.append(kind, node.name, **report)
                     self._lose_leader(node, f"{node.name} stepped down")
                 case "stopping":
@@ -385,10 +389,16 @@ class Supervisor:
             self._wake()
 
     def reconcile(self) -> None:
-        """Mend what a lost report would have told: who leads, by the pages of running nodes."""
+        """Mend what a lost report would have told: who leads, by the pages of running nodes.
+
+        A page is written every TICK_S, so it may be older than what the node has reported since:
+        by that page a leader that has just stepped down would lead again, until the next one.
+        """
         for node in self.serving:
             page = node.page.status()
             if page is None or node.child is None or page.pid != node.child.pid:
+                continue
+            if page.updated_at_ns < node.heard_ns:
                 continue
             if page.applied:  # before that it knows nothing of itself
                 node.learner = bool(page.is_learner)

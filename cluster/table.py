@@ -38,6 +38,8 @@ class Node:
     """Why the next death is expected ("killed", "stopped"); "" = it would be a surprise."""
     doomed: bool = False
     """SIGKILL is on its way: whatever the process may still have said, it leads no more."""
+    heard_ns: int = 0
+    """When it last said whether it leads, or was woken; monotonic clock, as pages have it."""
     last_words: str = ""
     """What the process said before it ended by its own decision."""
     exit: Exit | None = None

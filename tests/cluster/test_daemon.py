@@ -403,6 +403,16 @@ def test_pause_leader_that_wakes_in_time_leads_on(daemon: Daemon) -> None:
     assert daemon.client.history()["reigns"][-1]["reason"] == f"{leader} paused"
 
 
+def test_leader_that_stepped_down_is_not_regained_by_an_old_page(daemon: Daemon) -> None:
+    leader = daemon.client.status()["leader"]
+    daemon.client.kill([str(leader)], signal="SIGUSR1")
+    daemon.until("leader.lost")
+
+    daemon.client.wait("no-leader", for_ms=200)
+    assert not daemon.events("leader.regained")
+    daemon.client.restart([str(leader)])
+
+
 def test_pause_of_a_dead_node_changes_nothing(daemon: Daemon) -> None:
     daemon.client.kill(["n2"])
 

@@ -2,7 +2,8 @@
 
 Its "leader" is whoever holds a lock in the run directory, its "write" is a byte echoed on the
 client port. What a test wants of it lies in the file `orders` beside its data directory: "refuse"
-(quarantined, exit 71), "crash" (exit 1), "stubborn" (ignores SIGTERM).
+(quarantined, exit 71), "crash" (exit 1), "stubborn" (ignores SIGTERM). SIGUSR1 makes it report that
+it stepped down, and write no page any more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Child:
         self.term = 0
         self.leads = False
         self.stopping = False
+        self.silent = False
         self.lock = os.open(Path(config.run_directory, "lead"), os.O_RDWR | os.O_CREAT)
         self.page = StatusPage(config.page_path)
         self.port = socket.socket()
@@ -50,6 +52,7 @@ class Child:
         self.port.listen()
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
+        signal.signal(signal.SIGUSR1, self.step_down)
         self.report("serving", pid=os.getpid(), bootstrap=self.config.bootstrap)
         while not self.stopping:
             self.campaign()
@@ -66,6 +69,10 @@ class Child:
     def stop(self, *_: object) -> None:
         self.stopping = orders(self.config) != "stubborn"
 
+    def step_down(self, *_: object) -> None:
+        self.silent = True
+        self.report("raft.stepdown", term=self.term)
+
     def campaign(self) -> None:
         if self.leads:
             return
@@ -79,6 +86,8 @@ class Child:
         self.report("leader.elected", term=self.term)
 
     def publish(self) -> None:
+        if self.silent:
+            return
         now_ns = time.monotonic_ns()
         self.page.publish(
             Status(
