@@ -242,8 +242,12 @@ class LiveCluster:
         A linearizable read before it makes sure that the node has applied all that was
         acknowledged.
         """
+        return self.contents_at(self.endpoint(node))
+
+    def contents_at(self, endpoint: str) -> list[Record]:
+        """The same of whoever answers there."""
         everything = rpc.RangeRequest(key=b"\0", range_end=b"\0", serializable=True)
-        with self.api(node) as api:
+        with ApiClient(endpoint) as api:
             api.range(rpc.RangeRequest(key=b"barrier", count_only=True))
             return [
                 Record(
