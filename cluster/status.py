@@ -25,7 +25,7 @@ from cluster.table import Node
 from cluster.usage import NOTHING, Usage
 from node.telemetry import LinkFigures, RoleCode, Status
 
-ROLES = {
+ROLES: dict[int, str] = {
     RoleCode.FOLLOWER: "follower",
     RoleCode.PRE_CANDIDATE: "candidate",
     RoleCode.CANDIDATE: "candidate",
@@ -142,7 +142,7 @@ def role_word(node: Node, page: Status | None) -> str:
         return "unknown"
     if page.is_learner:
         return "learner"
-    return ROLES.get(RoleCode(page.role), "unknown")
+    return ROLES.get(page.role, "unknown")  # a page of another release may know more roles
 
 
 def _heartbeat_age_ms(look: Look) -> float | None:

@@ -144,7 +144,7 @@ class Peers:
         """Decode one frame; messages that claim another sender than the frame's are dropped."""
         try:
             parcel = _decode(received.payload)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             self.undecodable += 1
             return (), ()
         sender = received.sender

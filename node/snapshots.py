@@ -25,7 +25,7 @@ from zlib import crc32
 
 import msgspec
 
-from node.raft.message import ConfState, InstallSnapshot, SnapshotMeta
+from node.raft.message import ConfState, InstallSnapshot, Number, SnapshotMeta
 from store.errors import QueueFull
 from store.installer import Installer
 from store.overlay import StateSnapshot
@@ -42,7 +42,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Part of a snapshot. `message` comes with the first one only."""
 
     stream: int
-    sequence: int
+    sequence: Number
     records: Records
     checksum: int
     """CRC-32 over keys and values of all records so far."""
@@ -55,7 +55,7 @@ class ChunkReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     `refused` ends it."""
 
     stream: int
-    wanted: int
+    wanted: Number
     refused: bool = False
 
 
@@ -207,7 +207,7 @@ class Snapshots:
         """Take one frame of the bulk channel; `arrived` shows when a snapshot is whole."""
         try:
             frame = _decode(payload)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return
         if isinstance(frame, ChunkReply):
             self._acknowledged(sender, frame, now)

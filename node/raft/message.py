@@ -12,14 +12,19 @@ The module does not encode or decode: the owner of the link does, with `list[Mes
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 NO_MEMBER = 0
 """The member id that nobody has: no leader known, no vote given."""
 
 ENTRY_OVERHEAD_BYTES = 24
 """Estimate of what an entry costs on the wire and in memory besides its data."""
+
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A term or an index. Decoders refuse what is beyond: one more than the largest number of the wire
+cannot be sent, and a member that was told of such a term would die of its next campaign."""
 
 
 class EntryKind(IntEnum):
@@ -34,8 +39,8 @@ class EntryKind(IntEnum):
 class Entry(Struct, frozen=True, array_like=True, gc=False):
     """One position of the replicated log, identified by (index, term). Source: Raft paper §5.3."""
 
-    term: int
-    index: int
+    term: Number
+    index: Number
     kind: int
     data: bytes
 
@@ -47,9 +52,9 @@ class HardState(Struct, frozen=True, array_like=True, gc=False):
     Source: Raft paper, figure 2, "persistent state".
     """
 
-    term: int = 0
+    term: Number = 0
     vote: int = NO_MEMBER
-    commit: int = 0
+    commit: Number = 0
 
 
 class ConfState(Struct, frozen=True, array_like=True):
@@ -69,8 +74,8 @@ class ConfState(Struct, frozen=True, array_like=True):
 class SnapshotMeta(Struct, frozen=True, array_like=True):
     """Which prefix of the log a snapshot stands for; `index` 0 means that there is none."""
 
-    index: int = 0
-    term: int = 0
+    index: Number = 0
+    term: Number = 0
     conf: ConfState = ConfState()
 
 
@@ -97,14 +102,14 @@ class Envelope(Struct, frozen=True, array_like=True):
 
     sender: int
     to: int
-    term: int
+    term: Number
 
 
 class PreVote(Envelope, frozen=True, array_like=True, tag=1, gc=False):
     """Would you vote for me at `term`? Changes no state anywhere. Source: Raft thesis §9.6."""
 
-    last_index: int
-    last_term: int
+    last_index: Number
+    last_term: Number
 
 
 class PreVoteReply(Envelope, frozen=True, array_like=True, tag=2, gc=False):
@@ -117,8 +122,8 @@ class Vote(Envelope, frozen=True, array_like=True, tag=3, gc=False):
     """RequestVote; leaves only when the candidate's term and log are on disk. `force` marks a
     transfer of leadership: leader stickiness does not apply."""
 
-    last_index: int
-    last_term: int
+    last_index: Number
+    last_term: Number
     force: bool = False
 
 
@@ -131,9 +136,9 @@ class VoteReply(Envelope, frozen=True, array_like=True, tag=4, gc=False):
 class Append(Envelope, frozen=True, array_like=True, tag=5):
     """AppendEntries; without entries it is a probe or carries a newer commit index."""
 
-    prev_index: int
-    prev_term: int
-    commit: int
+    prev_index: Number
+    prev_term: Number
+    commit: Number
     entries: list[Entry]
 
 
@@ -144,10 +149,10 @@ class AppendReply(Envelope, frozen=True, array_like=True, tag=6, gc=False):
     previous index, and (`hint_index`, `hint_term`) is the last position that can still match.
     """
 
-    index: int
+    index: Number
     reject: bool = False
-    hint_index: int = 0
-    hint_term: int = 0
+    hint_index: Number = 0
+    hint_term: Number = 0
     eager: bool = True
     """Whether the sender wants to hear of commits at once, see `node.raft.progress`."""
 
@@ -156,7 +161,7 @@ class Heartbeat(Envelope, frozen=True, array_like=True, tag=7, gc=False):
     """I still lead. `commit` never exceeds what the receiver is known to hold; `context` is the
     number of the newest read round."""
 
-    commit: int
+    commit: Number
     context: int = 0
 
 
@@ -200,7 +205,7 @@ class ReadIndexReply(Envelope, frozen=True, array_like=True, tag=14, gc=False):
     """`index` answers the `ReadIndex` that carried `context`."""
 
     context: int
-    index: int
+    index: Number
 
 
 Message = (
