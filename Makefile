@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test check format proto bench clean
+.PHONY: up test check format proto bench fuzz clean
 up: .venv/installed ; $(BIN)/conclave up
 test: check ; $(BIN)/pytest
 check: .venv/installed ; $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 format: .venv/installed ; $(BIN)/ruff format . && $(BIN)/ruff check --fix .
 proto: .venv/installed ; $(BIN)/python -m tools.proto
 bench: .venv/installed ; $(BIN)/python -m tools.bench.compare
+fuzz: .venv/installed ; $(BIN)/python -m tests.fuzz --target "$(TARGET)" --seconds $(or $(SECONDS),60)
 clean: ; rm -rf .venv .cache build dist *.egg-info
 
 .venv/installed: setup.cfg pyproject.toml
