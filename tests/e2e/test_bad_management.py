@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unreadable condition": ({"method": "wait", "params": {"condition": "soon"}}, "bad-request"),
     "negative patience": (
         {"method": "wait", "params": {"condition": "term>99", "timeout_ms": -1}},
-        "timeout",
+        "bad-request",
     ),
 }
 

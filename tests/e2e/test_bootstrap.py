@@ -31,13 +31,21 @@ def test_bootstrap(fresh: Callable[..., LiveCluster], size: int) -> None:
         cluster.assert_serves(name)
 
     cluster.heal()
+    cluster.assert_equal_contents()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_second_start_is_the_same_cluster(fresh: Callable[..., LiveCluster], size: int) -> None:
+    cluster = fresh(size)
+    cluster.assert_serves("n1")
+    ids = [node["id"] for node in cluster.status()["nodes"]]
     before = cluster.assert_equal_contents()
+
     cluster.down()
     cluster.up()
+
     assert cluster.assert_equal_contents() == before
-    assert [node["id"] for node in cluster.status()["nodes"]] == [
-        node["id"] for node in status["nodes"]
-    ]
+    assert [node["id"] for node in cluster.status()["nodes"]] == ids
 
 
 def test_first_leader_is_the_one_that_was_asked_for(fresh: Callable[..., LiveCluster]) -> None:

@@ -19,15 +19,15 @@ pytestmark = pytest.mark.e2e
 
 NODE = "n2"
 QUARANTINE = 71
-FILLED = 600
-IN_LOG, IN_STATE = b"filled/0100\x12", b"filled/0100\x10"
+FILLED = 60
+IN_LOG, IN_STATE = b"filled/0030\x12", b"filled/0030\x10"
 """Log and state hold the same bytes, as PutRequest and KeyValue: the next field tells which."""
 Damage = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def filled(shared: LiveCluster) -> None:
-    """Enough in the store that LevelDB has written tables."""
+    """Values in the store, and a start after them: LevelDB then moves its log into tables."""
     value = bytes(range(256)) * 256
     put_all(shared.port("n1"), ((b"filled/%04d" % n, value) for n in range(FILLED)))
     shared.client.restart([NODE])
@@ -260,8 +260,8 @@ def flipped(shared: LiveCluster, stopped: Path) -> Iterator[str]:
 
 
 READS = {
-    "serializable": rpc.RangeRequest(key=b"filled/0100", serializable=True),
-    "linearizable": rpc.RangeRequest(key=b"filled/0100"),
+    "serializable": rpc.RangeRequest(key=b"filled/0030", serializable=True),
+    "linearizable": rpc.RangeRequest(key=b"filled/0030"),
 }
 
 

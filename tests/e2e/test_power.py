@@ -56,7 +56,7 @@ def test_kill_9_of_every_process_loses_nothing(cluster: LiveCluster) -> None:
 def test_kill_9_of_every_process_again_and_again(cluster: LiveCluster) -> None:
     """Also of a cluster that has hardly come up."""
     rounds = []
-    for number in range(3):
+    for number in range(2):
         with Writers(cluster.endpoints, prefix=f"again/{number}") as writers:
             end_all(cluster.processes())
         rounds.append(writers)
