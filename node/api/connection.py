@@ -10,7 +10,8 @@ Two things show that a client does not read, and each has its own brake:
                                  more is read, so it cannot ask for what it does not fetch
 
 A paused watch produces nothing; its watchers catch up from history once the client reads again.
-Reads whose answers may be large wait for either brake to come off before they are made.
+Reads whose answers may be large wait for either brake to come off before they are made; they also
+wait when those before them have taken the time that all reads of one pass have together.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ class Port(Protocol):
 
     def touched(self, connection: GrpcConnection) -> None:
         """The connection has bytes to write at the end of the turn."""
+
+    def may_read(self) -> bool:
+        """Whether another read may be made before other work gets its turn."""
 
     def gone(self, transport: asyncio.Transport, connection: GrpcConnection | None) -> None:
         """A connection is closed."""
@@ -206,6 +210,8 @@ class GrpcConnection(asyncio.Protocol):
         for _ in range(DEFERRED_PER_FLUSH):
             if not self._deferred or self._backlogged:
                 return
+            if not self._port.may_read():
+                break
             self._deferred.popleft()()
         self.touch()
 
@@ -215,8 +221,9 @@ class GrpcConnection(asyncio.Protocol):
 
     def when_writable(self, go_on: Callable[[], None]) -> None:
         """Go on now, or in a later flush; at most one deferral for each open call."""
-        if self._deferred or self._backlogged:
+        if self._deferred or self._backlogged or not self._port.may_read():
             self._deferred.append(go_on)
+            self.touch()  # perhaps nobody else does before the next pass
         else:
             go_on()
 

@@ -30,6 +30,9 @@ from transport.http1 import Http1Protocol
 from transport.sniff import protocol_of
 
 SWEEP_SECONDS = 0.1
+READ_SECONDS = 0.005
+"""What reads may take of one pass of the event loop. Hundreds of long ranges that arrive together
+once took half a second of a leader, who lost its leadership by it."""
 SNIFF_SECONDS = 10.0
 """How long a client may take for its first bytes."""
 HTTP_IDLE_SECONDS = 120.0
@@ -60,6 +63,7 @@ class ClientPort:
         self._sniffing: dict[asyncio.Transport, float] = {}
         self._dirty: list[GrpcConnection] = []
         self._flush_due = False
+        self._reads_end = 0.0
         self._closing = False
         self._empty = asyncio.Event()
 
@@ -151,6 +155,16 @@ class ClientPort:
             self._flush_due = True
             self._loop.call_soon(self._flush_now)
 
+    def may_read(self) -> bool:
+        """Whether the reads of this pass still have time; the first one always has.
+
+        Who is refused calls `touched`, and may ask again when its flush comes.
+        """
+        now = self.member.now()
+        if not self._reads_end:
+            self._reads_end = now + READ_SECONDS
+        return now < self._reads_end
+
     def gone(
         self, transport: asyncio.Transport, connection: GrpcConnection | HttpConnection | None
     ) -> None:
@@ -167,7 +181,12 @@ class ClientPort:
     # Time.
 
     def _flush_now(self) -> None:
+        """Begin a new pass. Whoever came first in the last one comes last: it may have used up
+        the time for reads."""
         self._flush_due = False
+        self._reads_end = 0.0
+        if len(self._dirty) > 1:
+            self._dirty.append(self._dirty.pop(0))
         self.flush()
 
     def _sweep(self) -> None:
