@@ -219,13 +219,15 @@ class Supervisor:
 
     def kill(self, node: Node, number: signal.Signals, restart_after_ms: int | None) -> bool:
         """Send a signal; False when there is no process."""
-        node.void_timers()
-        if number not in HARMLESS and node.state is not State.STOPPING:
-            node.ordered = "killed"
+        if number is signal.SIGCONT and self.resume(node):
+            return True
         if not node.send(number):
             return False
+        if number not in HARMLESS and node.state is not State.STOPPING:
+            node.ordered = "killed"
         self.events.append("node.signalled", node.name, signal=number.name)
         if number is signal.SIGKILL:
+            node.void_timers()
             # From here on, not from when its status is known: another may lead before that.
             node.doomed = True
             self._lose_leader(node, f"{node.name} killed")
@@ -234,7 +236,15 @@ class Supervisor:
         return True
 
     def pause(self, node: Node, for_ms: int | None) -> bool:
-        """Stop a running node's process where it stands; False when it does not run."""
+        """Stop a running node's process where it stands; False when it does not run.
+
+        One that is paused already is only told when to wake.
+        """
+        if node.state is State.PAUSED and for_ms is not None:
+            node.void_waking()
+            self.events.append("node.paused", node.name, for_ms=for_ms)
+            node.waking = self._later(node, for_ms, self._resume_if_paused)
+            return True
         if node.state is not State.RUNNING or not node.send(signal.SIGSTOP):
             return False
         node.move(Trigger.PAUSE)
@@ -242,14 +252,14 @@ class Supervisor:
         self._lose_leader(node, f"{node.name} paused")
         self._weigh_quorum()
         if for_ms is not None:
-            self._later(node, for_ms, self._resume_if_paused)
+            node.waking = self._later(node, for_ms, self._resume_if_paused)
         return True
 
     def resume(self, node: Node) -> bool:
         """Let a paused process go on; False when it is not paused."""
         if node.state is not State.PAUSED or not node.send(signal.SIGCONT):
             return False
-        node.void_timers()
+        node.void_waking()
         node.move(Trigger.RESUME)
         node.heard_ns = time.monotonic_ns()
         self.events.append("node.resumed", node.name)
@@ -350,6 +360,7 @@ class Supervisor:
         uptime_ms = self.events.now_ms() - node.started_ms
         node.failures = 0 if stopping or uptime_ms > STEADY_MS else node.failures + 1
         node.child, node.ordered = None, ""
+        node.void_waking()
         node.exit = exit_document(status, ordered, node.last_words)
         node.move(Trigger.DEATH)
         self.events.append("node.exited", node.name, **node.exit, uptime_ms=round(uptime_ms, 3))
@@ -407,13 +418,14 @@ class Supervisor:
             elif page.term >= self.leadership.term:
                 self._lose_leader(node, f"{node.name} stepped down")
 
-    def _later(self, node: Node, after_ms: int, act: Callable[[Node], None]) -> None:
+    def _later(self, node: Node, after_ms: int, act: Callable[[Node], None]) -> asyncio.TimerHandle:
         def fire() -> None:
             node.timers.discard(timer)
             act(node)
 
         timer = asyncio.get_running_loop().call_later(after_ms / 1e3, fire)
         node.timers.add(timer)
+        return timer
 
     def _resume_if_paused(self, node: Node) -> None:
         self.resume(node)

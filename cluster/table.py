@@ -44,7 +44,9 @@ class Node:
     """What the process said before it ended by its own decision."""
     exit: Exit | None = None
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
-    """Pending resumes and restarts; a start, stop or kill makes them void."""
+    """Pending resumes and restarts; a start, stop or SIGKILL makes them void."""
+    waking: asyncio.TimerHandle | None = None
+    """The one of them that will resume a paused process."""
 
     def move(self, trigger: Trigger) -> None:
         """Change state by the table.
@@ -68,6 +70,14 @@ class Node:
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
+        self.waking = None
+
+    def void_waking(self) -> None:
+        """Forget the resume that was to come; a restart still comes."""
+        if self.waking is not None:
+            self.waking.cancel()
+            self.timers.discard(self.waking)
+            self.waking = None
 
 
 def exit_document(status: int, ordered: str, detail: str) -> Exit:

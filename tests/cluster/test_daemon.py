@@ -224,6 +224,26 @@ def test_node_policy_on_failure_starts_it_again(tmp_path: Path) -> None:
         assert daemon.events("node.backoff")[0]["after_ms"] == 100
 
 
+def test_node_policy_starts_a_paused_one_again(tmp_path: Path) -> None:
+    """The resume that was to come is no restart that was to come."""
+    with Daemon(tmp_path, restart_policy="on-failure") as daemon:
+        daemon.client.pause(["n2"], for_ms=60_000)
+        os.kill(daemon.node("n2")["pid"], signal.SIGKILL)
+
+        assert daemon.until("node.backoff")["node"] == "n2"
+        daemon.client.wait("node n2=running", timeout_ms=WAIT_MS)
+
+
+def test_kill_of_a_node_in_backoff_leaves_its_restart(tmp_path: Path) -> None:
+    with Daemon(tmp_path, restart_policy="on-failure", nodes=1) as daemon:
+        os.kill(daemon.node("n1")["pid"], signal.SIGKILL)
+        daemon.until("node.backoff")
+
+        daemon.client.kill(["n1"])
+
+        daemon.client.wait("ready", timeout_ms=WAIT_MS)
+
+
 def test_node_policy_gives_up_on_a_quarantined_one(tmp_path: Path) -> None:
     orders(tmp_path, "n3", "refuse")
     with Daemon(tmp_path, restart_policy="always") as daemon:
@@ -411,6 +431,28 @@ def test_leader_that_stepped_down_is_not_regained_by_an_old_page(daemon: Daemon)
     daemon.client.wait("no-leader", for_ms=200)
     assert not daemon.events("leader.regained")
     daemon.client.restart([str(leader)])
+
+
+def test_pause_of_a_paused_node_sets_when_it_wakes(daemon: Daemon) -> None:
+    daemon.client.pause(["n2"])
+
+    assert daemon.client.pause(["n2"])["unchanged"] == ["n2"]
+    assert daemon.client.pause(["n2"], for_ms=1)["done"] == ["n2"]
+    daemon.client.wait("node n2=running", timeout_ms=WAIT_MS)
+
+
+def test_kill_with_sigcont_resumes(daemon: Daemon) -> None:
+    daemon.client.pause(["n2"])
+    daemon.client.kill(["n2"], signal="SIGCONT")
+
+    assert daemon.node("n2")["state"] == "running"
+
+
+def test_kill_with_sigterm_of_a_paused_node_ends_it_when_it_wakes(daemon: Daemon) -> None:
+    daemon.client.pause(["n2"], for_ms=100)
+    daemon.client.kill(["n2"], signal="SIGTERM")
+
+    assert daemon.until("node.exited")["node"] == "n2"
 
 
 def test_pause_of_a_dead_node_changes_nothing(daemon: Daemon) -> None:
