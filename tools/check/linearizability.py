@@ -18,7 +18,7 @@ The search is bounded in configurations over all keys; beyond the bound the verd
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -102,6 +102,7 @@ class KeySearch:
         ordered = sorted(calls, key=lambda call: (call.start_ns, call.end_ns))
         self._required = [call for call in ordered if call.end_ns < _NEVER]
         self._optional = [call for call in ordered if call.end_ns == _NEVER]
+        self._optional_starts = [call.start_ns for call in self._optional]
         self._first = Configuration(0, 0, 0, state)
         self._configurations_max = configurations_max
         self.visited = 0
@@ -110,39 +111,39 @@ class KeySearch:
     def run(self) -> Stuck | None:
         """Give None if there is an order, else where the search got stuck."""
         seen = {self._first}
-        stack = [self._first]
-        furthest, reached = self._first, -1
-        while stack:
-            configuration = stack.pop()
-            if configuration.low == len(self._required):
-                return None
-            self.visited += 1
-            if self.visited > self._configurations_max:
-                self.exhausted = True
-                return None
-            progress = configuration.low + configuration.done.bit_count()
-            if progress > reached:
-                furthest, reached = configuration, progress
-            # The last one pushed is tried first: that is the call that ends first.
-            for following in reversed(list(self._followers(configuration))):
-                if following not in seen:
-                    seen.add(following)
-                    stack.append(following)
+        furthest = self._first
+        # What may follow is computed when it is asked for: most is never needed.
+        path = [self._followers(self._first)]
+        if not self._required:
+            return None
+        while path:
+            following = next(path[-1], None)
+            if following is None:
+                path.pop()
+            elif following not in seen:
+                seen.add(following)
+                if following.low == len(self._required):
+                    return None
+                self.visited += 1
+                if self.visited > self._configurations_max:
+                    self.exhausted = True
+                    return None
+                path.append(self._followers(following))
+                furthest = max(furthest, following, key=_progress)
         return Stuck(furthest.state, tuple(self._required[i] for i in self._open(furthest)))
 
     def _followers(self, at: Configuration) -> Iterator[Configuration]:
+        """Yield what may be next, the call that ends first before all others."""
         candidates = self._open(at)
         for place in sorted(candidates, key=lambda place: self._required[place].end_ns):
             low, done = _mark(at.low, at.done, place)
             for state in _states(self._required[place], at.state):
                 yield Configuration(low, done, at.taken, state)
         limit = min(self._required[place].end_ns for place in candidates)
-        for number, call in enumerate(self._optional):
-            if call.start_ns > limit:
-                return
+        for number in range(bisect_right(self._optional_starts, limit)):
             if at.taken >> number & 1:
                 continue
-            for state in _states(call, at.state):
+            for state in _states(self._optional[number], at.state):
                 if state != at.state:
                     yield Configuration(at.low, at.done, at.taken | 1 << number, state)
 
@@ -156,6 +157,10 @@ class KeySearch:
                 limit = min(limit, self._required[place].end_ns)
             place += 1
         return found
+
+
+def _progress(configuration: Configuration) -> int:
+    return configuration.low + configuration.done.bit_count()
 
 
 def _mark(low: int, done: int, place: int) -> tuple[int, int]:

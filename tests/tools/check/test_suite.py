@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import count, islice
 from random import Random
 
@@ -28,6 +29,7 @@ _MUTATIONS: list[tuple[str, str, Mutation]] = [
 ]
 
 
+@cache
 def _make_run(seed: int) -> Run:
     generator = Generator(seed)
     return Run(generator.run(), generator.store)
