@@ -31,7 +31,7 @@ from cluster.document import (
     NodeDocument,
     StatusDocument,
 )
-from cluster.errors import WaitTimeout
+from cluster.errors import NotRunning, WaitTimeout
 from cluster.exchange import request, request_json
 from cluster.launch import KnownCluster, known_clusters, launch, remove
 
@@ -167,7 +167,11 @@ class ClusterClient:
             WaitTimeout: the supervisor is still there after the time-out and some grace.
         """
         pid = int(self.ping()["pid"])
-        gone = os.pidfd_open(pid)
+        try:
+            gone = os.pidfd_open(pid)
+        except ProcessLookupError:
+            # Somebody else's `down`, or a kill, was faster.
+            raise NotRunning(f"supervisor {pid} has just ended", hint="conclave up") from None
         try:
             answer = self.call("down", deadline_ms=timeout_ms, wipe=wipe, timeout_ms=timeout_ms)
             ready, _, _ = select.select([gone], [], [], GRACE_MS / 1e3)

@@ -10,13 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster.config import ClusterConfig, ClusterPaths, read_json, write_json
-from cluster.errors import ClusterError, Conflict, Held
+from cluster.errors import ClusterError, Conflict, Held, StartFailed
 from cluster.launch import holder, remove_data
 from transport.claim import Claim, Claimed
+
+CLAIM_LOOKS = 5
+CLAIM_PAUSE_S = 0.01
 
 
 class Occupation:
@@ -27,15 +32,18 @@ class Occupation:
 
         Raises:
             Held: another supervisor has one of them; data: `pid`, `directory`.
+            StartFailed: one cannot be made or written.
             Conflict: a directory belongs to another user, or others may look into it.
         """
         self._paths = paths
-        paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._data_claim = _claim(paths.lock, paths.data)
+        with _told(paths.data):
+            paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._data_claim = _claim(paths.lock, paths.data)
         try:
-            private_directory(paths.runtime.parent)
-            private_directory(paths.runtime)
-            self._runtime_claim = _claim(paths.pid, paths.runtime)
+            with _told(paths.runtime):
+                private_directory(paths.runtime.parent)
+                private_directory(paths.runtime)
+                self._runtime_claim = _claim(paths.pid, paths.runtime)
         except ClusterError:
             self._data_claim.close()
             raise
@@ -84,7 +92,28 @@ def sweep(root: Path) -> list[str]:
     return swept
 
 
+@contextmanager
+def _told(directory: Path) -> Iterator[None]:
+    """Turn the system's refusal of a directory into one that says which."""
+    try:
+        yield
+    except OSError as error:
+        raise StartFailed(
+            f"cannot use {directory}: {error.strerror}",
+            hint="conclave doctor; XDG_RUNTIME_DIR and --data say where the directories are",
+        ) from error
+
+
 def _claim(path: Path, directory: Path) -> Claim:
+    """Take a lock.
+
+    Whoever asks who holds it (`holder`: `conclave ls`, a completion) shares it for a moment, which
+    must not look like another supervisor.
+    """
+    for _ in range(CLAIM_LOOKS - 1):
+        with suppress(Claimed):
+            return Claim(str(path))
+        time.sleep(CLAIM_PAUSE_S)
     try:
         return Claim(str(path))
     except Claimed as error:

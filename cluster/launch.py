@@ -192,10 +192,10 @@ def holder(path: Path) -> int | None:
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
     except BlockingIOError:
         return int(path.read_bytes() or b"0") or None
+    except OSError:
+        return None  # absent, or a place that no supervisor of ours could use either
     return None
 
 

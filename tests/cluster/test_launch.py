@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster.api import Cluster
 from cluster.client import ClusterClient, known_clusters, launch, remove
-from cluster.config import ClusterConfig, paths_of, runtime_root
+from cluster.config import ClusterConfig, ClusterPaths, paths_of, runtime_root
+from cluster.directory import Occupation
 from cluster.errors import (
     Conflict,
     Held,
@@ -21,6 +25,7 @@ from cluster.errors import (
     StartFailed,
     WaitTimeout,
 )
+from cluster.launch import holder
 from tests.support.cluster_daemon import Daemon
 from transport.claim import Claim
 
@@ -132,6 +137,44 @@ def test_launch_into_a_place_that_cannot_be_written_is_told(daemon: Daemon, tmp_
 
     with pytest.raises(StartFailed, match="cannot use"):
         list(launch(ClusterConfig(name="other", directory=str(tmp_path / "file" / "data"))))
+
+
+def test_launch_with_an_unusable_runtime_directory_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc/version")
+
+    with pytest.raises(StartFailed, match="cannot use /proc/version/conclave/other"):
+        list(launch(ClusterConfig(name="other", nodes=1)))
+    assert known_clusters() == []
+
+
+def test_occupation_is_not_refused_by_a_look_at_its_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ClusterPaths(tmp_path / "data", tmp_path / "run" / "other")
+    paths.data.mkdir()
+    looking = os.open(paths.lock, os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(looking))
+
+    occupation = Occupation(ClusterConfig(name="other"), paths)
+
+    assert holder(paths.lock) == os.getpid()
+    occupation.leave(wipe=True)
+
+
+def test_down_of_a_supervisor_that_ends_meanwhile_is_not_running() -> None:
+    class Late(ClusterClient):
+        def ping(self) -> dict[str, Any]:
+            """The answer of a supervisor that has ended since."""
+            with subprocess.Popen(["true"]) as ended:
+                pass
+            return {"pid": ended.pid, "uptime_ms": 1.0}
+
+    with pytest.raises(NotRunning):
+        Late("other").down()
 
 
 def test_known_clusters_are_found_without_asking_them(daemon: Daemon) -> None:
