@@ -38,6 +38,12 @@ from node.watch.watcher import Watcher, WatcherIndex
 CATCH_UP_BYTES_MAX = 1 << 20
 """Event bytes of one step of catching up, so that its responses stay below gRPC's usual limits."""
 CATCH_UP_WATCHERS_MAX = 1024
+CATCH_UP_OUTPUT_BYTES_MAX = 4 << 20
+"""What one step may say to all its watchers together, up to one revision more. A hundred who start
+over at once were once told a MiB each in one turn; it took a second, and the leader its
+leadership."""
+EVENT_BYTES = 64
+"""What telling an event costs beside its bytes, in bytes."""
 PROGRESS_NOTIFY_TICKS = 60_000
 
 
@@ -240,10 +246,14 @@ class WatchHub:
             index.add(watcher)
         lo, hi = group[0].next_revision, self.revision + 1
         wanted: dict[Watcher, list[Event]] = {watcher: [] for watcher in group}
-        size, revision = 0, lo
+        size, told, revision = 0, 0, lo
         for count, event in enumerate(self._history.events(lo, hi)):
             if event.revision != revision:
-                if count >= events_max or size >= CATCH_UP_BYTES_MAX:
+                if (
+                    count >= events_max
+                    or size >= CATCH_UP_BYTES_MAX
+                    or told >= CATCH_UP_OUTPUT_BYTES_MAX
+                ):
                     hi = event.revision
                     break
                 revision = event.revision
@@ -251,19 +261,29 @@ class WatchHub:
             for watcher in index.at(event.key):
                 if watcher.wants(event):
                     wanted[watcher].append(event)
+                    told += len(event.kv) + EVENT_BYTES
         self._advance(wanted, hi)
 
     def _advance(self, wanted: dict[Watcher, list[Event]], hi: int) -> None:
-        """Send what was found and move the watchers on to revision `hi`, to the queue's end."""
+        """Send what was found and move the watchers on to revision `hi`, to the queue's end.
+
+        A revision that is large by itself may be too much for all of them: the others keep their
+        places at the queue's head.
+        """
         encoder = Encoder(self._history.previous_kv)
+        size = 0
         for watcher, events in wanted.items():
             if watcher.next_revision >= hi:
                 continue
+            if size >= 2 * CATCH_UP_OUTPUT_BYTES_MAX:
+                break
             stream = self._streams[watcher.stream_id]
             if stream.lagging:
                 continue  # others of its stream have filled it in this very step
             if events:
+                size -= stream.queued
                 self._send(stream, watcher, events, encoder)
+                size += stream.queued
             watcher.next_revision = hi
             del self._behind[watcher]
             if hi > self.revision:

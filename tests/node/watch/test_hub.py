@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from node.machine.interval import contains, interval
 from node.machine.validate import check_txn
 from node.proto import kv, rpc
-from node.watch.hub import CATCH_UP_BYTES_MAX
+from node.watch.hub import CATCH_UP_BYTES_MAX, CATCH_UP_OUTPUT_BYTES_MAX
 from node.watch.stream import TURN_BYTES_MAX
 from tests.node.watch.scenario import header, new_hub
 from tests.support.machine import Replica
@@ -267,6 +268,29 @@ def test_catching_up_is_bounded_by_bytes() -> None:
 
     assert hub.catch_up(1000)
     assert events_of(hub.take_output()) == [2, 3]
+
+
+@pytest.mark.parametrize("value_bytes", [1_000, 1 << 20])
+def test_catching_up_is_bounded_for_all_watchers_together(value_bytes: int) -> None:
+    replica = Replica()
+    count = CATCH_UP_BYTES_MAX // value_bytes
+    for _ in range(count):
+        replica.put(b"k", b"v" * value_bytes)
+    hub = new_hub(replica)
+    streams = [hub.open_stream() for _ in range(40)]
+    for stream in streams:
+        hub.handle(stream, create(b"k", 2))
+    hub.take_output()
+
+    seen: dict[int, list[int]] = {stream: [] for stream in streams}
+    more = True
+    while more:
+        more = hub.catch_up(1_000)
+        turn = hub.take_output()
+        assert sum(len(message) for _, message in turn) < 3 * CATCH_UP_OUTPUT_BYTES_MAX
+        for stream in streams:
+            seen[stream] += events_of([entry for entry in turn if entry[0] == stream])
+    assert all(revisions == list(range(2, 2 + count)) for revisions in seen.values())
 
 
 def test_watchers_near_the_present_do_not_wait_for_those_far_behind() -> None:
