@@ -159,7 +159,7 @@ async def _turns(
         await asyncio.sleep(0)
         assert member.port is not None
         member.port.services.poll()
-        member.port.flush()
+        member.port._flush_now()  # what the event loop of a port that listens calls
         written, transport.content = transport.content, b""
         size += len(written)
         for event in client.receive(written, 1.0):
