@@ -60,7 +60,7 @@ class Generator:
         self._baseline = self._make_baseline()
         self.store = self._make_store(self._baseline)
         self.expired: list[tuple[int, int]] = []
-        """Leases that ran out, with the revision after that."""
+        """Leases that ran out, with the revision that took their keys."""
 
     def run(self) -> History:
         """Run to the end: all requests settled, all watchers caught up."""
@@ -176,8 +176,10 @@ class Generator:
     def _expire(self, lease: int) -> Callable[[int], None]:
         def expire(now_ns: int) -> None:
             if lease in self.store.leases and self._is_due(lease, now_ns):
+                before = self.store.revision
                 self.store.end_lease(lease)
-                self.expired.append((lease, self.store.revision))
+                if self.store.revision > before:
+                    self.expired.append((lease, self.store.revision))
 
         return expire
 
