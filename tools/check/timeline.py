@@ -12,9 +12,9 @@ At each revision the change is applied to the keyspace, then every read at that 
 with the whole of it. A revision for which nothing fits sends the search back to the last choice.
 Without unknown outcomes there is no choice, and the search is one pass.
 
-A strict search takes the word of watches for what happened at an unexplained revision, and lets no
-lease die before its promised time. A search that is not strict leaves those two to the checks of
-watches and leases, so that they can say what exactly is wrong.
+A `watched` search takes the word of watches for what happened at an unexplained revision, and a
+`timely` one lets no lease die before its promised time. A search without them leaves the one or the
+other to the checks of watches and leases, so that they can say what exactly is wrong.
 
 The search is bounded in steps. It gives a `Timeline`, or a `Contradiction` (no order of writes
 explains the history; told is the furthest point that any attempt reached), or `Exhausted`.
@@ -76,16 +76,17 @@ class Exhausted(Struct, frozen=True):
 
 
 def reconstruct(
-    evidence: Evidence, *, strict: bool, steps_max: int = STEPS_MAX
+    evidence: Evidence, *, timely: bool, watched: bool, steps_max: int = STEPS_MAX
 ) -> Timeline | Contradiction | Exhausted:
     """Search for an order of writes that explains the history."""
-    return _Search(evidence, strict, steps_max).run()
+    return _Search(evidence, timely, watched, steps_max).run()
 
 
 class _Search:
-    def __init__(self, evidence: Evidence, strict: bool, steps_max: int) -> None:
+    def __init__(self, evidence: Evidence, timely: bool, watched: bool, steps_max: int) -> None:
         self._evidence = evidence
-        self._strict = strict
+        self._timely = timely
+        self._watched = watched
         self._steps_left = steps_max + evidence.highest - evidence.baseline.revision
         self._steps_max = steps_max
         self._space = Keyspace(evidence.baseline)
@@ -140,7 +141,7 @@ class _Search:
             return
         found = False
         for moment in self._unacknowledged(revision):
-            if self._evidence.fits(revision, moment.changes, watched=self._strict):
+            if self._evidence.fits(revision, moment.changes, watched=self._watched):
                 found = True
                 yield moment
         if not found:
@@ -164,7 +165,7 @@ class _Search:
                 if changes:
                     yield Moment(revision, changes, operation)
         for lease in self._attached_leases():
-            if not self._strict or not self._dies_early(lease, revision):
+            if not self._timely or not self._dies_early(lease, revision):
                 yield Moment(revision, self._end_lease(lease), lease=lease)
 
     def _changes_of(self, operation: Operation, revision: int) -> tuple[Change, ...]:
