@@ -78,7 +78,7 @@ class Link(Protocol):
     unwritten: int
     """Bytes of answers that no flush has written yet."""
 
-    def when_writable(self, go_on: Callable[[], None]) -> None:
+    def when_writable(self, call: Call, go_on: Callable[[], None]) -> None:
         """Go on now, or once the client has read most of what it already asked for.
 
         For answers that may be large: who asks and does not read must not make us hold them all.
@@ -148,6 +148,12 @@ class Call:
         self.method.handled[fault.status] += 1
         self.link.grpc.finish(self.call_id, fault.status, fault.text)
         self.link.touch()
+
+    def abandon(self, status: int) -> None:
+        """The client is gone: count the call; nothing can be sent."""
+        if not self.over:
+            self.over = True
+            self.method.handled[status] += 1
 
 
 class Stream(Protocol):

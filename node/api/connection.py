@@ -17,7 +17,7 @@ wait when those before them have taken the time that all reads of one pass have 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -90,7 +90,7 @@ class GrpcConnection(asyncio.Protocol):
         self._now: Callable[[], float] = self.member.now
         self._backlog_max = limits.watch_backlog_bytes_max
         self.unwritten = 0
-        self._deferred: deque[Callable[[], None]] = deque()
+        self._deferred: OrderedDict[int, tuple[Call, Callable[[], None]]] = OrderedDict()
         self._dirty = False
         self._socket_full = False
         self._draining = False
@@ -148,6 +148,8 @@ class GrpcConnection(asyncio.Protocol):
                 call = self._streams.pop(call_id, None)
                 if call is not None:
                     call.abandon(Status.CANCELLED)
+                elif call_id in self._deferred:
+                    self._deferred.pop(call_id)[0].abandon(Status.CANCELLED)
             case Drained(call_id):
                 call = self._streams.get(call_id)
                 if call is not None:
@@ -212,17 +214,23 @@ class GrpcConnection(asyncio.Protocol):
                 return
             if not self._port.may_read():
                 break
-            self._deferred.popleft()()
+            _, (_, go_on) = self._deferred.popitem(last=False)
+            go_on()
         self.touch()
 
     @property
     def _backlogged(self) -> bool:
         return self._socket_full or self.unwritten + self.grpc.buffered_total > self._backlog_max
 
-    def when_writable(self, go_on: Callable[[], None]) -> None:
-        """Go on now, or in a later flush; at most one deferral for each open call."""
-        if self._deferred or self._backlogged or not self._port.may_read():
-            self._deferred.append(go_on)
+    def when_writable(self, call: Call, go_on: Callable[[], None]) -> None:
+        """Go on now, or in a later flush, or not at all once the client has cancelled the call.
+
+        So there is at most one deferral for each open call, and their number has a bound.
+        """
+        if not self.grpc.awaits(call.call_id):
+            call.abandon(Status.CANCELLED)
+        elif self._deferred or self._backlogged or not self._port.may_read():
+            self._deferred[call.call_id] = (call, go_on)
             self.touch()  # perhaps nobody else does before the next pass
         else:
             go_on()

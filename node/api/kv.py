@@ -105,7 +105,7 @@ class Kv:
         if stale is not None:
             call.refuse(stale)
         else:
-            call.link.when_writable(lambda: self._read(call, request))
+            call.link.when_writable(call, lambda: self._read(call, request))
 
     def _read(self, call: Call, request: rpc.RangeRequest | rpc.TxnRequest) -> None:
         if call.over:

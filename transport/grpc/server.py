@@ -136,6 +136,10 @@ class GrpcServer:
         """Bytes of this call that wait for the peer's flow control; Drained tells when it is 0."""
         return self._connection.pending_bytes(call_id)
 
+    def awaits(self, call_id: int) -> bool:
+        """Whether the client still waits for this call: it is neither ended nor cancelled."""
+        return self._connection.is_open(call_id)
+
     def reply(self, call_id: int, message: bytes) -> None:
         """Answer a unary call with status OK. A call that is gone is ignored (all verbs)."""
         self._connection.send_exchange(

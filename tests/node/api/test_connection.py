@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from node.config import Limits
 from node.machine.answer import Answer
 from node.machine.errors import Refusal
 from node.machine.machine import Machine
 from node.machine.view import MemoryView, View
 from node.proto import rpc
+from tests.support.api_client import ApiClient
 from tests.support.api_member import ApiMember, ServedMember
 from tests.support.raw_client import RawClient
-from transport.grpc import CallEnded, ClientEvent, UnaryReply
+from transport.grpc import CallEnded, ClientEvent, Status, UnaryReply
+from transport.http2.limits import Limits as Http2Limits
 
 RANGE = "/etcdserverpb.KV/Range"
 READ = rpc.RangeRequest(key=b"k", serializable=True).SerializeToString()
@@ -77,3 +80,42 @@ def test_burst_of_one_client_does_not_hold_up_another() -> None:
         other.wait(lambda events: len(statuses(events)) == 1)
 
         assert machine.read.index(b"other") < 50
+
+
+def test_cancelled_read_is_not_made(served: ServedMember) -> None:
+    served.member.machine = machine = RecordingMachine(MemoryView())
+    method, _ = served.client_port.services.unary[RANGE]
+    with RawClient(served.port) as client:
+        served.member.hold = True
+        call_id = client.unary(RANGE, FRESH_READ)
+        served.wait(lambda: served.open_calls == 1)
+        client.grpc.cancel(call_id)
+        client.flush()
+        served.wait(lambda: served.open_calls == 0)
+        served.member.hold = False
+        served.wait(lambda: method.handled[Status.CANCELLED] == 1)
+
+        assert not machine.read
+
+
+def test_cancelled_reads_of_a_client_that_does_not_read_are_let_go() -> None:
+    narrow = Http2Limits(stream_window_bytes=65_536, connection_window_bytes=65_536)
+    with (
+        ServedMember(ApiMember(Limits(watch_backlog_bytes_max=1 << 20))) as served,
+        RawClient(served.port, narrow) as slow,
+        ApiClient(served.address) as other,
+    ):
+        other.put(b"k", bytes(1_000_000))
+        method, _ = served.client_port.services.unary[RANGE]
+        for _ in range(4):
+            slow.grpc.unary(RANGE, READ)
+        slow.flush()
+        served.wait(lambda: served.open_calls == 4)
+        for _ in range(100):
+            call_id = slow.unary(RANGE, READ)
+            slow.grpc.cancel(call_id)
+            slow.flush()
+
+        served.wait(lambda: method.handled[Status.CANCELLED] == 100)
+        events = slow.wait(lambda events: len(statuses(events)) == 4)
+        assert statuses(events) == [0, 0, 0, 0]
