@@ -42,6 +42,8 @@ CATCH_UP_OUTPUT_BYTES_MAX = 4 << 20
 """What one step may say to all its watchers together, up to one revision more. A hundred who start
 over at once were once told a MiB each in one turn; it took a second, and the leader its
 leadership."""
+PUBLISH_BYTES_MAX = 16 << 20
+"""Output of all streams together beyond which publishing leaves the rest to catching up."""
 EVENT_BYTES = 64
 """What telling an event costs beside its bytes, in bytes."""
 PROGRESS_NOTIFY_TICKS = 60_000
@@ -86,6 +88,8 @@ class WatchHub:
         self._behind: dict[Watcher, None] = {}
         """Queue of watchers that read history; those of paused streams are parked there."""
         self._output: list[tuple[int, bytes]] = []
+        self._queued = 0
+        """Bytes of responses that were made since the output was taken."""
         self.revision = history.revision
         """What has been published. Synced watchers have seen everything up to it."""
 
@@ -195,7 +199,7 @@ class WatchHub:
         encoder = Encoder(self._history.previous_kv)
         for watcher, wanted in affected.items():
             stream = self._streams[watcher.stream_id]
-            if stream.lagging:
+            if stream.lagging or self._queued > PUBLISH_BYTES_MAX:
                 watcher.next_revision = revision
                 self._synced.discard(watcher)
                 self._become_behind(stream, watcher)
@@ -315,6 +319,7 @@ class WatchHub:
     def take_output(self) -> list[tuple[int, bytes]]:
         """(stream id, encoded WatchResponse) since the last call, in order."""
         output, self._output = self._output, []
+        self._queued = 0
         for stream_id, _ in output:
             stream = self._streams.get(stream_id)
             if stream is not None:
@@ -333,6 +338,7 @@ class WatchHub:
 
     def _emit(self, stream: Stream, message: bytes) -> None:
         stream.queued += len(message)
+        self._queued += len(message)
         self._output.append((stream.id, message))
 
     # Moves between synced and behind.

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from node.machine.interval import contains, interval
 from node.machine.validate import check_txn
 from node.proto import kv, rpc
-from node.watch.hub import CATCH_UP_BYTES_MAX, CATCH_UP_OUTPUT_BYTES_MAX
+from node.watch.hub import CATCH_UP_BYTES_MAX, CATCH_UP_OUTPUT_BYTES_MAX, PUBLISH_BYTES_MAX
 from node.watch.stream import TURN_BYTES_MAX
 from tests.node.watch.scenario import header, new_hub
 from tests.support.machine import Replica
@@ -291,6 +291,24 @@ def test_catching_up_is_bounded_for_all_watchers_together(value_bytes: int) -> N
         for stream in streams:
             seen[stream] += events_of([entry for entry in turn if entry[0] == stream])
     assert all(revisions == list(range(2, 2 + count)) for revisions in seen.values())
+
+
+def test_publishing_is_bounded_for_all_streams_together() -> None:
+    replica = Replica()
+    hub = new_hub(replica)
+    streams = [hub.open_stream() for _ in range(40)]
+    for stream in streams:
+        hub.handle(stream, create(b"k"))
+    hub.take_output()
+    hub.publish(replica.put(b"k", b"v" * (1 << 20)).events)
+    turns = [hub.take_output()]
+
+    assert sum(len(message) for _, message in turns[0]) < PUBLISH_BYTES_MAX + (2 << 20)
+    while hub.catch_up(1_000):
+        turns.append(hub.take_output())
+    turns.append(hub.take_output())
+    told = [stream for turn in turns for stream, _ in turn]
+    assert sorted(told) == streams
 
 
 def test_watchers_near_the_present_do_not_wait_for_those_far_behind() -> None:
