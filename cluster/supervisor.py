@@ -303,7 +303,7 @@ class Supervisor:
                     self._lose_leader(node, f"{node.name} stepped down")
                 case "stopping":
                     continue  # it was ordered, and told when it was
-                case "refused" | "quarantined" | "invariant" | "removed":
+                case "refused" | "quarantined" | "storage_failed" | "invariant" | "removed":
                     node.last_words = str(report.get("reason", ""))
                     self.events.append(f"node.{kind}", node.name, **report)
                     if kind == "removed":

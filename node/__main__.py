@@ -127,7 +127,7 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
         Removed: this member has been removed, now or before it was started.
     """
     incarnation = draw(64)
-    store = open_patiently(config)
+    store = open_patiently(config, reporter)
     refuse_removed(store, config.member_id)
     mesh = Mesh(
         MeshConfig(
@@ -332,7 +332,7 @@ def compose(
     return parts
 
 
-def open_patiently(config: NodeConfig) -> Store:
+def open_patiently(config: NodeConfig, reporter: Reporter) -> Store:
     """Open the store; a killed predecessor may need a moment to leave the directory."""
     founders = () if config.join else tuple(sorted(spec.id for spec in config.members))
     first_conf = encode_conf(ConfState(voters=founders)) if config.bootstrap else None
@@ -351,6 +351,7 @@ def open_patiently(config: NodeConfig) -> Store:
                 store_config,
                 first_conf=first_conf,
                 first_position=BEGINNING if config.join else founding,
+                last_words=lambda reason: reporter.report("storage_failed", reason=reason),
             )
         except DirectoryHeld:
             if time.monotonic() > until:

@@ -24,7 +24,7 @@ from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine, Operation
 from store.errors import Damaged, DiskFailed, Quarantined
-from store.fatal import die
+from store.fatal import LastWords, die, to_stderr
 from store.leveldb import LevelDBEngine, describe_failure
 from store.log import DurableLog, LogImage
 from store.mark import Mark, MarkFigures
@@ -67,12 +67,14 @@ def open_store(
     *,
     first_conf: bytes | None = None,
     first_position: Position = BEGINNING,
+    last_words: LastWords = to_stderr,
 ) -> Store:
     """Take the directory, verify it and start the writer.
 
     `first_conf` is the membership of a member that starts for the first time; it is ignored when
     the directory already has a history, and without it an empty directory is refused. The member
-    then starts as if a snapshot of an empty state had been installed at `first_position`.
+    then starts as if a snapshot of an empty state had been installed at `first_position`. Once it
+    is open, a write that fails ends the process, and `last_words` is told why.
 
     Raises:
         DirectoryHeld: another process uses it.
@@ -98,7 +100,8 @@ def open_store(
         raise
     directory.fatal_path.unlink(missing_ok=True)
     committer = Committer(engine, mark, image, _sweep_of(engine, image, config))
-    writer = Writer(committer, Intake(image, config), config, partial(die, directory.fatal_path))
+    end = partial(die, directory.fatal_path, last_words)
+    writer = Writer(committer, Intake(image, config), config, end)
     view = StateView(engine, image.generation)
     return Store(directory, engine, mark, log, image, view, writer)
 
