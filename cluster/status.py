@@ -137,10 +137,13 @@ def _node(
 
 
 def role_word(node: Node, page: Status | None) -> str:
-    """The role by the node's own last word, as far as its process is still there to hold it."""
+    """The role by the node's own last word, as far as its process is still there to hold it.
+
+    That it has no vote is for the members to say, who may know of its promotion before it does.
+    """
     if page is None or node.state in DOWN:
         return "unknown"
-    if page.is_learner:
+    if node.learner:
         return "learner"
     return ROLES.get(page.role, "unknown")  # a page of another release may know more roles
 

@@ -411,7 +411,8 @@ class Supervisor:
                 continue
             if page.updated_at_ns < node.heard_ns:
                 continue
-            if page.applied:  # before that it knows nothing of itself
+            # Before that it does not know what others have told of it meanwhile.
+            if page.applied >= max(1, self._changed_at):
                 node.learner = bool(page.is_learner)
             if page.role == RoleCode.LEADER:
                 self._leads(node, page.term)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,24 @@ def test_learner_is_promoted(fresh: Fresh) -> None:
     assert conclave(cluster, "promote", "n4")["unchanged"] == ["n4"]
     assert cluster.status()["quorum"]["voters"] == 4
     Etcdctl([added["client"]]).done("put", "k", "v")
+
+
+def test_promotion_is_not_undone_by_the_page_of_one_who_missed_it(fresh: Fresh) -> None:
+    """The others have applied it; the new voter hangs, and its page still calls it a learner."""
+    cluster = fresh(3)
+    conclave(cluster, "add", "--learner")
+    pid = cluster.pid("n4")
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        conclave(cluster, "promote", "n4")
+        cluster.client.wait("ready", for_ms=300)  # several looks at the pages
+        status, role = cluster.status(), rows(cluster)["n4"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert status["quorum"] == {"needed": 3, "up": 4, "voters": 4}
+    assert role == "follower"
 
 
 def test_quarantined_node_is_replaced(fresh: Fresh) -> None:
