@@ -48,25 +48,6 @@ def test_full_disk_ends_the_node_and_loses_nothing(cluster: LiveCluster, role: s
     writers.assert_nothing_lost(cluster.assert_equal_contents())
 
 
-def test_node_without_descriptors_bears_it_and_recovers(cluster: LiveCluster) -> None:
-    node = cluster.followers[0]
-    pid = cluster.pid(node)
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 10, before[1]))
-
-    with Writers(cluster.endpoints, prefix="descriptors") as writers, ExitStack() as held:
-        for _ in range(100):
-            client = held.enter_context(socket.socket())
-            client.connect(("127.0.0.1", cluster.port(node)))
-        writers.more()
-
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-    cluster.assert_serves(node)
-    assert cluster.pid(node) == pid
-    writers.assert_nothing_lost(cluster.assert_equal_contents())
-
-
 def test_node_is_not_slowed_by_idle_clients(cluster: LiveCluster) -> None:
     """Thousands of connections that ask for nothing."""
     node = cluster.leader
