@@ -6,6 +6,7 @@ Names carry the worker, so that several workers of pytest-xdist show apart in a 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,18 @@ def cluster_name(request: pytest.FixtureRequest) -> str:
     """A name from worker and module, within the bounds of a cluster's name."""
     module = request.path.stem.removeprefix("test_").replace("_", "-")
     return f"{WORKER}-{module}"[:32].rstrip("-")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def orderly_end() -> Iterator[None]:
+    """A run that is terminated takes its clusters down, as one that is interrupted does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
