@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from node.api.server import ClientPort
 from node.loop import Loop
@@ -45,13 +45,6 @@ LEAVE_GRACE_SECONDS = 0.5
 SWITCH_SECONDS = 0.0005
 CAMPAIGN_SECONDS_MAX = 3.0
 """How long the first leader of a new cluster tries to reach its peers at every tick."""
-
-
-class Wakeups(Protocol):
-    """Descriptors whose readiness means work for a turn."""
-
-    def filenos(self) -> list[int]:
-        """All of them."""
 
 
 @dataclass(frozen=True, slots=True)
