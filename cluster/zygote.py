@@ -5,11 +5,13 @@ heavy and preloaded with the node's program, so a node costs a fork instead of a
 start. It never holds a ZeroMQ context, a LevelDB handle or a thread: a child can inherit nothing
 broken.
 
-Three facts about that forkserver shape this module:
+Four facts about that forkserver shape this module:
 - It wants a resource tracker, one more interpreter, for named semaphores and segments. We have
   none of those (memfds only), and give it /dev/null to talk to instead.
 - It reaps the nodes and passes their status on. When it is killed, its children become ours,
   because the supervisor is a subreaper: `cluster.process` then reaps them itself.
+- It listens on a socket in a temporary directory that an orderly exit removes. A supervisor may be
+  killed, so the name goes as soon as the socket is there, and we reach it by descriptor.
 - A request waits while it preloads (or for ever, when somebody stops it), so requests are made from
   one thread and never from the supervisor's loop.
 """
@@ -17,6 +19,7 @@ Three facts about that forkserver shape this module:
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -62,6 +65,7 @@ class Zygote:
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         self._server = forkserver._forkserver
+        self._socket: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +77,10 @@ class Zygote:
         """Start it, or start it again after its death, which it then also reaps."""
         if resource_tracker._resource_tracker._fd is None:
             resource_tracker._resource_tracker._fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        served = self.pid
         self._server.ensure_running()
+        if self.pid != served:
+            self._hide_socket()
 
     def fork(self, name: str, target: Target, payload: bytes) -> Birth:
         """Fork one child that runs `target(payload, lifeline, report)`; blocks until it has a pid.
@@ -101,7 +108,24 @@ class Zygote:
     def stop(self) -> None:
         """End it; waits for its exit. Children that still run are killed by it."""
         if self.pid is not None:
+            # Its package would remove the name; one of the abstract kind has none on disk.
+            self._server._forkserver_address = "\0"
             self._server._stop()
+        self._close_socket()
+
+    def _hide_socket(self) -> None:
+        """Keep hold of the socket and remove its name, and the directory that was made for it."""
+        self._close_socket()
+        name = self._server._forkserver_address
+        self._socket = os.open(name, os.O_PATH | os.O_CLOEXEC)
+        shutil.rmtree(os.path.dirname(name))
+        process.current_process()._config["tempdir"] = None
+        self._server._forkserver_address = f"/proc/self/fd/{self._socket}"
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            os.close(self._socket)
+            self._socket = None
 
 
 def become_subreaper() -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -192,3 +193,19 @@ def test_zygote_killed_leaves_the_child_and_its_status_to_us(tmp_path: Path) -> 
     assert psutil.pid_exists(zygote.pid or 0)
     zygote.stop()
     assert zygote.pid is None
+
+
+def test_zygote_leaves_no_name_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies without a word cannot clean up: there must be nothing to clean."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    zygote = Zygote(["tests.support.cluster_preload", __name__])
+    for _ in range(2):
+        zygote.start()
+        assert list(tmp_path.iterdir()) == []
+        os.kill(zygote.pid or 0, signal.SIGKILL)
+        os.waitid(os.P_PID, zygote.pid or 0, os.WEXITED | os.WNOWAIT)
+    zygote.start()
+
+    asyncio.run(Life(zygote, "exit 7", tmp_path / "log").end())
+
+    zygote.stop()
