@@ -19,7 +19,7 @@ from tools.bench.etcd import EtcdCluster
 pytestmark = pytest.mark.e2e
 
 PUT_AGAIN = ["PUT", "greeting", "again"]
-FAST = ["--unsafe-no-fsync", "--heartbeat-interval=20", "--election-timeout=200"]
+FAST = ["--unsafe-no-fsync", "--heartbeat-interval=50", "--election-timeout=3000"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tools.bench.etcd import EtcdCluster
 pytestmark = pytest.mark.e2e
 
 Fresh = Callable[..., LiveCluster]
-FAST = ["--unsafe-no-fsync", "--heartbeat-interval=20", "--election-timeout=200"]
+FAST = ["--unsafe-no-fsync", "--heartbeat-interval=50", "--election-timeout=3000"]
 HEX_ID = re.compile(r"(^| +)[0-9a-f]{13,16}\b")
 """etcdctl pads short ids."""
 
