@@ -142,7 +142,7 @@ class Daemon:
     async def _stop_all(self, timeout_ms: int) -> None:
         self.events.append("cluster.stopping")
         self.supervisor.closing = True
-        nodes = self.supervisor.nodes.values()
+        nodes = self.supervisor.nodes
         for node in nodes:
             self.supervisor.stop(node, hand_over=False)
         try:
@@ -155,13 +155,13 @@ class Daemon:
         self._stopped.set()
 
     def _all_down(self) -> bool:
-        return all(node.state not in LIVE for node in self.supervisor.nodes.values())
+        return all(node.state not in LIVE for node in self.supervisor.nodes)
 
     # What the management socket asks.
 
     def status(self) -> StatusDocument:
         """The status document at this moment."""
-        nodes = self.supervisor.nodes.values()
+        nodes = self.supervisor.nodes
         usage: dict[str, Usage] = {
             node.name: self._meter.sample(node.child.pid) for node in nodes if node.child
         }
@@ -183,7 +183,7 @@ class Daemon:
 
     def ready(self) -> bool:
         """As `up` means it."""
-        return self.supervisor.ready
+        return self.supervisor.readiness.ready
 
     def alive(self) -> bool:
         """That this runs shows that the loop turns."""
@@ -215,7 +215,7 @@ class Daemon:
     # Parts.
 
     def _payload(self, name: str) -> bytes:
-        return self._roll.payload(name, anybody_serves=bool(self.supervisor.serving))
+        return self._roll.payload(name, anybody_serves=bool(self.supervisor.nodes.serving))
 
     def _tell(self, kind: str, pid: int | None) -> None:
         self.events.append(kind, pid=pid)

@@ -165,8 +165,8 @@ class Membership:
 
     def _endpoints(self, spare: Node | None) -> list[str]:
         """Voters that serve, the leader first; `spare` only if there is nobody else."""
-        leader = self._supervisor.leadership.leader
-        voters = [node for node in self._supervisor.serving if not node.learner]
+        leader = self._supervisor.readiness.leadership.leader
+        voters = [node for node in self._supervisor.nodes.serving if not node.learner]
         ranked = sorted(voters, key=lambda node: (node is spare, node.name != leader))
         if not ranked:
             raise Degraded("no voter serves", hint="conclave start all")

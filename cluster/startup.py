@@ -80,18 +80,22 @@ class Startup:
             StartFailed: fewer nodes than a quorum came up.
         """
         await self._nodes()
-        leadership = self._supervisor.leadership
+        leadership = self._supervisor.readiness.leadership
         await self._supervisor.until(
-            lambda: leadership.leader is not None or self._supervisor.ready, PATIENCE_MS, "leader"
+            lambda: leadership.leader is not None or self._supervisor.readiness.ready,
+            PATIENCE_MS,
+            "leader",
         )
         self._phase("leader", node=leadership.leader, term=leadership.term)
-        await self._supervisor.until(lambda: self._supervisor.ready, PATIENCE_MS, "first write")
+        await self._supervisor.until(
+            lambda: self._supervisor.readiness.ready, PATIENCE_MS, "first write"
+        )
         self._phase("write")
         ms = (time.monotonic() - self._launched_at) * 1e3
         self._progress.tell("ready", ms, status=status())
 
     async def _nodes(self) -> None:
-        nodes = list(self._supervisor.nodes.values())
+        nodes = list(self._supervisor.nodes)
         bringing = [asyncio.create_task(self._bring_up(node)) for node in nodes]
         await self._supervisor.until(
             lambda: any(node.child for node in nodes) or all(node.exit for node in nodes),
@@ -100,8 +104,8 @@ class Startup:
         )
         self._phase("zygote")
         await asyncio.gather(*bringing)
-        serving = self._supervisor.voters_up
-        if serving < self._supervisor.quorum_needed:
+        serving = self._supervisor.nodes.voters_up
+        if serving < self._supervisor.nodes.quorum_needed:
             raise self._failure(nodes, serving)
         self._phase("nodes")
 
@@ -130,7 +134,7 @@ class Startup:
         reasons = {node.name: _reason(node) for node in failed}
         tails = {node.name: log_tail(self._log_path(node.name)) for node in failed}
         text = ", ".join(f"{name} ended ({reason})" for name, reason in reasons.items())
-        needed = self._supervisor.quorum_needed
+        needed = self._supervisor.nodes.quorum_needed
         return StartFailed(
             f"{serving} of {len(nodes)} nodes serve, {needed} are needed: {text}",
             hint=f"conclave logs {failed[0].name}" if failed else "conclave doctor",

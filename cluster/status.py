@@ -63,10 +63,10 @@ def status_document(
         usage: processor and memory figures by node name.
         now_ns: monotonic clock, the one that pages are written with.
     """
-    nodes = supervisor.nodes.values()
+    nodes = supervisor.nodes
     looks = [look_at(node, now_ns, usage.get(node.name, NOTHING)) for node in nodes]
     now_ms = supervisor.events.now_ms()
-    leadership = supervisor.leadership
+    leadership = supervisor.readiness.leadership
     links = _links(supervisor, looks)
     commit = max((look.status.commit for look in looks if look.status), default=0)
     return {
@@ -77,9 +77,9 @@ def status_document(
         "term": max([leadership.term, *(look.status.term for look in looks if look.status)]),
         "commit": commit,
         "quorum": {
-            "needed": supervisor.quorum_needed,
-            "up": supervisor.voters_up,
-            "voters": supervisor.voters,
+            "needed": nodes.quorum_needed,
+            "up": nodes.voters_up,
+            "voters": nodes.voters,
         },
         "leaderless_ms": round(leadership.leaderless_ms(now_ms), 3),
         "elections": leadership.elections,
@@ -98,11 +98,11 @@ def status_document(
 
 def state_word(supervisor: Supervisor) -> str:
     """READY, DEGRADED, STARTING or DOWN."""
-    if supervisor.ready:
+    if supervisor.readiness.ready:
         return "READY"
-    if all(node.state in DOWN for node in supervisor.nodes.values()):
+    if all(node.state in DOWN for node in supervisor.nodes):
         return "DOWN"
-    return "DEGRADED" if supervisor.was_ready else "STARTING"
+    return "DEGRADED" if supervisor.readiness.was_ready else "STARTING"
 
 
 def _node(
@@ -123,9 +123,9 @@ def _node(
         "commit": page.commit if page else None,
         "lag": max(0, commit - page.applied) if page else None,
         "term": page.term if page else None,
-        "leader": supervisor.name_of(page.leader) if page and page.leader else None,
+        "leader": supervisor.nodes.name_of(page.leader) if page and page.leader else None,
         "hb_age_ms": None if role == "leader" else _heartbeat_age_ms(look),
-        "hb_rtt": _round_trip(supervisor.leadership.leader, node.name, links),
+        "hb_rtt": _round_trip(supervisor.readiness.leadership.leader, node.name, links),
         "fsync_p99_ms": round(page.sync_p99_ns / 1e6, 3) if page and page.sync_p99_ns else None,
         "cpu_percent": look.usage.cpu_percent,
         "rss_bytes": look.usage.rss_bytes,
@@ -177,7 +177,7 @@ def _links(supervisor: Supervisor, looks: list[Look]) -> list[LinkDocument]:
     return [
         {
             "from": look.node.name,
-            "to": supervisor.name_of(link.peer) or f"{link.peer:x}",
+            "to": supervisor.nodes.name_of(link.peer) or f"{link.peer:x}",
             "p50_ms": _rounded(link.p50_ms),
             "p99_ms": _rounded(link.p99_ms),
             "max_ms": _rounded(link.max_ms),

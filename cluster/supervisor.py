@@ -1,4 +1,4 @@
-"""The supervisor: single writer of the process table, of leadership and of the events.
+"""The supervisor: single writer of the process table and of the events.
 
 Everything here runs on one event loop. What arrives (a death by pidfd, a report by pipe, a verb by
 socket, a timer) changes the table, appends an event and wakes those who wait for a condition. What
@@ -6,7 +6,7 @@ blocks, fork requests and probe writes, runs on a thread of its own and comes ba
 
 Consensus is none of its business: it believes what nodes report and what their pages show. Reports
 arrive within a millisecond but may be lost when a pipe is full; pages are always there. So reports
-drive, and `reconcile` compares with the pages every TICK_S and mends what was missed.
+drive, and `Readiness.reconcile` compares with the pages every TICK_S and mends what was missed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from cluster.config import ClusterConfig, node_number
+from cluster.config import ClusterConfig
 from cluster.errors import ClusterError, StartFailed, Stopping, WaitTimeout
 from cluster.event import EventLog
-from cluster.leadership import Leadership
 from cluster.policy import STEADY_MS, GiveUp, Leave, Restart, decide
 from cluster.process import ChildProcess
+from cluster.readiness import Probe, Readiness
 from cluster.state import LIVE, State, Trigger, allowed
-from cluster.table import Node, exit_document
+from cluster.table import Node, Table, exit_document
 from cluster.zygote import Birth
-from node.telemetry import RoleCode
 
 TICK_S = 0.05
 LAG_WINDOW_TICKS = 20
@@ -36,8 +35,6 @@ Fork = Callable[[str], Awaitable[Birth]]
 Raises:
     StartFailed: the zygote cannot do it.
 """
-Probe = Callable[[str], Awaitable[float]]
-"""Commit a write through the member at an endpoint; returns milliseconds. Retries by itself."""
 
 
 class Supervisor:
@@ -46,78 +43,38 @@ class Supervisor:
     def __init__(
         self,
         config: ClusterConfig,
-        nodes: list[Node],
+        nodes: Iterable[Node],
         events: EventLog,
         fork: Fork,
         probe: Probe,
     ) -> None:
         self.config = config
-        self.nodes = {node.name: node for node in nodes}
+        self.nodes = Table(nodes)
         self.events = events
-        self.leadership = Leadership()
-        self.ready_term = 0
-        """The latest term in which a write of ours was committed."""
-        self.was_ready = False
+        self.readiness = Readiness(self.nodes, events, probe, self._spawn)
         self.closing = False
         """Everything stops for good: nothing is started any more."""
         self.loop_lag_ms = 0.0
         self._fork = fork
-        self._probe = probe
-        self._probing: asyncio.Task[None] | None = None
-        self._quorum_up = False
         self._waiting: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._names = {node.member_id: node.name for node in nodes}
         self._changed_at = 0
         self.on_removed: Callable[[Node], object] = lambda _: None
         """Called when a node has been removed from the cluster, whoever asked for that."""
         events.follow(lambda _: self._wake())
 
-    @property
-    def quorum_needed(self) -> int:
-        """Voters that make a majority."""
-        return self.voters // 2 + 1
-
-    @property
-    def voters(self) -> int:
-        """Nodes that have a vote."""
-        return sum(not node.learner for node in self.nodes.values())
-
-    @property
-    def voters_up(self) -> int:
-        """Those of them that serve now."""
-        return sum(not node.learner for node in self.serving)
-
-    @property
-    def serving(self) -> list[Node]:
-        """Nodes that serve now."""
-        return [node for node in self.nodes.values() if node.state is State.RUNNING]
-
-    @property
-    def ready(self) -> bool:
-        """A quorum serves, a leader is known, and a write was committed in its term."""
-        led = self.leadership.leader is not None and self.ready_term == self.leadership.term
-        return led and self.voters_up >= self.quorum_needed
-
-    def name_of(self, member_id: int) -> str | None:
-        """The node that has this member id."""
-        return self._names.get(member_id)
-
     # Nodes that come and go.
 
     def admit(self, node: Node) -> None:
         """Take a row into the table."""
-        rows = [*self.nodes.values(), node]
-        self.nodes = {row.name: row for row in sorted(rows, key=lambda row: node_number(row.name))}
-        self._names[node.member_id] = node.name
-        self._weigh_quorum()
+        self.nodes.admit(node)
+        self.readiness.weigh_quorum()
 
     def dismiss(self, node: Node) -> None:
         """Take a row out; its process has ended."""
         node.void_timers()
-        del self.nodes[node.name]
-        del self._names[node.member_id]
-        self._weigh_quorum()
+        self.nodes.dismiss(node)
+        self.readiness.weigh_quorum()
 
     def _members_changed(self, kind: str, report: dict[str, Any]) -> None:
         """Every member reports every change when it applies it; the first report counts."""
@@ -125,12 +82,12 @@ class Supervisor:
         if index <= self._changed_at:
             return
         self._changed_at = index
-        name = self.name_of(int(str(report.get("member", "0")), 16))
+        name = self.nodes.name_of(int(str(report.get("member", "0")), 16))
         self.events.append(kind, name, **report)
-        node = self.nodes.get(name) if name is not None else None
+        node = self.nodes.get(name)
         if node is not None and kind == "member.promoted":
             node.learner = False
-            self._weigh_quorum()
+            self.readiness.weigh_quorum()
         if node is not None and kind == "member.removed":
             self.on_removed(node)
 
@@ -230,7 +187,7 @@ class Supervisor:
             node.void_timers()
             # From here on, not from when its status is known: another may lead before that.
             node.doomed = True
-            self._lose_leader(node, f"{node.name} killed")
+            self.readiness.lost(node, f"{node.name} killed")
         if restart_after_ms is not None:
             self._later(node, restart_after_ms, self._start_again)
         return True
@@ -249,8 +206,8 @@ class Supervisor:
             return False
         node.move(Trigger.PAUSE)
         self.events.append("node.paused", node.name, for_ms=for_ms)
-        self._lose_leader(node, f"{node.name} paused")
-        self._weigh_quorum()
+        self.readiness.lost(node, f"{node.name} paused")
+        self.readiness.weigh_quorum()
         if for_ms is not None:
             node.waking = self._later(node, for_ms, self._resume_if_paused)
         return True
@@ -263,7 +220,7 @@ class Supervisor:
         node.move(Trigger.RESUME)
         node.heard_ns = time.monotonic_ns()
         self.events.append("node.resumed", node.name)
-        self._weigh_quorum()
+        self.readiness.weigh_quorum()
         return True
 
     # What nodes do.
@@ -296,11 +253,11 @@ class Supervisor:
                     self._serves(node, report)
                 case "leader.elected":
                     node.heard_ns = time.monotonic_ns()
-                    self._leads(node, int(report.get("term", 0)))
+                    self.readiness.elected(node, int(report.get("term", 0)))
                 case "raft.stepdown":
                     node.heard_ns = time.monotonic_ns()
                     self.events.append(kind, node.name, **report)
-                    self._lose_leader(node, f"{node.name} stepped down")
+                    self.readiness.lost(node, f"{node.name} stepped down")
                 case "stopping":
                     continue  # it was ordered, and told when it was
                 case "refused" | "quarantined" | "storage_failed" | "invariant" | "removed":
@@ -320,40 +277,7 @@ class Supervisor:
         node.serving_ms = self.events.now_ms()
         ms = round(node.serving_ms - node.started_ms, 3)
         self.events.append("node.serving", node.name, **{**report, "ms": ms})
-        self._weigh_quorum()
-
-    def _leads(self, node: Node, term: int) -> None:
-        if node.doomed:
-            return
-        before = self.leadership.leader
-        now_ms = self.events.now_ms()
-        if before is not None and before != node.name and term > self.leadership.term:
-            self._lose_leader(self.nodes[before], f"{node.name} elected in term {term}")
-        change = self.leadership.elected(node.name, term, now_ms)
-        if change is None:
-            return
-        self.events.append(f"leader.{change}", node.name, term=term)
-        if self._probing is not None:
-            self._probing.cancel()
-        self._probing = self._spawn(self._prove(node, term))
-
-    async def _prove(self, node: Node, term: int) -> None:
-        """Commit a write under a new leader: nothing less counts as ready."""
-        ms = await self._probe(node.endpoint)
-        if self.leadership.term == term and self.leadership.leader == node.name:
-            self.ready_term, self.was_ready = term, True
-            self.events.append("cluster.ready", leader=node.name, term=term, ms=round(ms, 3))
-
-    def _lose_leader(self, node: Node, cause: str) -> None:
-        if self.leadership.lost(node.name, self.events.now_ms()):
-            self.events.append("leader.lost", node.name, term=self.leadership.term, cause=cause)
-
-    def _weigh_quorum(self) -> None:
-        up = self.voters_up >= self.quorum_needed
-        if up != self._quorum_up:
-            self._quorum_up = up
-            kind = "quorum.regained" if up else "quorum.lost"
-            self.events.append(kind, up=self.voters_up, needed=self.quorum_needed)
+        self.readiness.weigh_quorum()
 
     def _died(self, node: Node, status: int) -> None:
         ordered, stopping = node.ordered, node.state is State.STOPPING
@@ -364,8 +288,8 @@ class Supervisor:
         node.exit = exit_document(status, ordered, node.last_words)
         node.move(Trigger.DEATH)
         self.events.append("node.exited", node.name, **node.exit, uptime_ms=round(uptime_ms, 3))
-        self._lose_leader(node, f"{node.name} {node.exit['reason']}")
-        self._weigh_quorum()
+        self.readiness.lost(node, f"{node.name} {node.exit['reason']}")
+        self.readiness.weigh_quorum()
         if not stopping and ordered != "removed":
             self._apply_policy(node, status)
 
@@ -396,28 +320,8 @@ class Supervisor:
             lags[turn % LAG_WINDOW_TICKS] = (loop.time() - due) * 1e3
             turn += 1
             self.loop_lag_ms = max(lags)
-            self.reconcile()
+            self.readiness.reconcile(self._changed_at)
             self._wake()
-
-    def reconcile(self) -> None:
-        """Mend what a lost report would have told: who leads, by the pages of running nodes.
-
-        A page is written every TICK_S, so it may be older than what the node has reported since:
-        by that page a leader that has just stepped down would lead again, until the next one.
-        """
-        for node in self.serving:
-            page = node.page.status()
-            if page is None or node.child is None or page.pid != node.child.pid:
-                continue
-            if page.updated_at_ns < node.heard_ns:
-                continue
-            # Before that it does not know what others have told of it meanwhile.
-            if page.applied >= max(1, self._changed_at):
-                node.learner = bool(page.is_learner)
-            if page.role == RoleCode.LEADER:
-                self._leads(node, page.term)
-            elif page.term >= self.leadership.term:
-                self._lose_leader(node, f"{node.name} stepped down")
 
     def _later(self, node: Node, after_ms: int, act: Callable[[Node], None]) -> asyncio.TimerHandle:
         def fire() -> None:

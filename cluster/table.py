@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cluster.config import node_number
 from cluster.document import Exit
 from cluster.policy import classify
 from cluster.process import ChildProcess
@@ -78,6 +80,72 @@ class Node:
             self.waking.cancel()
             self.timers.discard(self.waking)
             self.waking = None
+
+
+class Table:
+    """All rows, in the order of the nodes' numbers, and what can be counted in them."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._names: dict[int, str] = {}
+        for node in nodes:
+            self.admit(node)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(list(self._nodes.values()))
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __getitem__(self, name: str) -> Node:
+        return self._nodes[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._nodes
+
+    @property
+    def names(self) -> list[str]:
+        """Of all nodes."""
+        return list(self._nodes)
+
+    def get(self, name: str | None) -> Node | None:
+        """The row of a node; None when there is none."""
+        return self._nodes.get(name) if name is not None else None
+
+    def name_of(self, member_id: int) -> str | None:
+        """The node that has this member id."""
+        return self._names.get(member_id)
+
+    def admit(self, node: Node) -> None:
+        """Take a row in."""
+        rows = [*self._nodes.values(), node]
+        self._nodes = {row.name: row for row in sorted(rows, key=lambda row: node_number(row.name))}
+        self._names[node.member_id] = node.name
+
+    def dismiss(self, node: Node) -> None:
+        """Take a row out."""
+        del self._nodes[node.name]
+        del self._names[node.member_id]
+
+    @property
+    def serving(self) -> list[Node]:
+        """Nodes that serve now."""
+        return [node for node in self if node.state is State.RUNNING]
+
+    @property
+    def voters(self) -> int:
+        """Nodes that have a vote."""
+        return sum(not node.learner for node in self)
+
+    @property
+    def voters_up(self) -> int:
+        """Those of them that serve now."""
+        return sum(not node.learner for node in self.serving)
+
+    @property
+    def quorum_needed(self) -> int:
+        """Voters that make a majority."""
+        return self.voters // 2 + 1
 
 
 def exit_document(status: int, ordered: str, detail: str) -> Exit:

@@ -196,7 +196,7 @@ class Verbs:
         return await self.on_each(params, act)
 
     async def _transfer(self, params: Transfer) -> Result:
-        leadership = self._supervisor.leadership
+        leadership = self._supervisor.readiness.leadership
         if leadership.leader is None:
             raise Degraded("no leader is known now", hint="conclave wait leader")
         leader = self._supervisor.nodes[leadership.leader]
@@ -217,7 +217,7 @@ class Verbs:
         return {"condition": params.condition, "waited_ms": waited_ms}
 
     async def _down(self, params: Down) -> Result:
-        names = [node.name for node in self._supervisor.nodes.values() if node.live]
+        names = [node.name for node in self._supervisor.nodes if node.live]
         await self._around.shut_down(wipe=params.wipe, timeout_ms=params.timeout_ms)
         return {"stopped": names, "wiped": params.wipe}
 
@@ -231,12 +231,12 @@ class Verbs:
             Candidate(
                 node.name,
                 node.state,
-                leads=node.name == self._supervisor.leadership.leader,
+                leads=node.name == self._supervisor.readiness.leadership.leader,
                 learner=node.name in learners,
                 lag=lags[node.name],
                 started=node.started_ms,
             )
-            for node in self._supervisor.nodes.values()
+            for node in self._supervisor.nodes
         ]
 
     def _select(self, params: OnNodes) -> list[Node]:
