@@ -78,13 +78,14 @@ def phase_line(label: str, ms: float, detail: str, paint: Paint) -> str:
 
 def ready_lines(launch: Launch, status: StatusDocument, paint: Paint = PLAIN) -> list[str]:
     """The result: that it is ready, where it is, and what to type next."""
-    nodes = len(status["nodes"])
+    count = len(status["nodes"])
+    nodes = f"{count} node" if count == 1 else f"{count} nodes"
     place = tilde(status["directory"])
     if launch.already_up:
-        head = f"{paint('Already up', 'green', 'bold')}, {nodes} nodes, data {place}"
+        head = f"{paint('Already up', 'green', 'bold')}, {nodes}, data {place}"
     else:
         took = f"{launch.ready_ms / 1000:.2f} s"
-        head = f"{paint('Ready', 'green', 'bold')} in {took}, {nodes} nodes, data {place}"
+        head = f"{paint('Ready', 'green', 'bold')} in {took}, {nodes}, data {place}"
     conclave = runnable("conclave")
     endpoints = ",".join(status["endpoints"])
     steps = " · ".join(f"{conclave} {verb}" for verb in NEXT_VERBS)
