@@ -184,12 +184,16 @@ class Node:
     def __init__(self, cluster: MemberCluster, config: NodeConfig, founders: ConfState) -> None:
         self.id = config.member_id
         self.config = config
-        self.engine = MemoryEngine()
+        self.engine = cluster.make_engine(self.id)
         self.journal = Journal()
         self.links = RoundTripRecord()
         self.paused = False
         self.stalled = False
         """The disk takes writes and completes none."""
+        self.frozen = False
+        """The loop gets no time, though the writer does."""
+        self.tick_rate = 1.0
+        """How fast its ticks come, from the next start on; 1 = as configured."""
         self.life: Life | None = None
         self._cluster = cluster
         self._founders = founders
@@ -223,14 +227,7 @@ class Node:
         def draw(bits: int) -> int:
             return chance.getrandbits(bits) or 1
 
-        store = open_memory_store(
-            self.engine,
-            CLUSTER_ID,
-            self.id,
-            cluster.store_config,
-            first_conf=encode_conf(self._founders),
-            first_position=FOUNDING if self._founders.voters else BEGINNING,
-        )
+        store = cluster.open_store(self)
         mesh = cluster.network.join(
             MeshConfig(
                 cluster_id=CLUSTER_ID,
@@ -249,29 +246,45 @@ class Node:
         sinks.header = member.header
         parts.connections.adopt(parts.conf)
         self.life = Life(store, mesh, parts, loop, member, due)
+        loop._tick_seconds /= self.tick_rate
+        cluster.started(self)
         loop.wake()
+
+    def open_store(self) -> MemoryStore:
+        """What the disk holds; made anew the first time."""
+        return open_memory_store(
+            self.engine,
+            CLUSTER_ID,
+            self.id,
+            self._cluster.store_config,
+            first_conf=encode_conf(self._founders),
+            first_position=FOUNDING if self._founders.voters else BEGINNING,
+        )
 
     def kill(self) -> None:
         """End the process at once; only what was synced is left."""
         life = self.process
+        self._cluster.ended(self)
         for request in life.requests:
             request.lost = not request.done
         life.mesh.close()
         self.life = None
-        self.paused = False
+        self.paused = self.frozen = False
 
     def turn(self) -> bool:
         """Run what its event loop has to do; False = nothing."""
-        if not self.runs or not self.process.due:
+        life = self.life
+        if life is None or self.paused or self.frozen or not life.due:
             return False
-        self.process.due.popleft()()
+        life.due.popleft()()
         return True
 
     def sync(self, batches_max: int | None = None) -> bool:
         """Complete writes, all or the oldest few; False = there were none."""
-        if not self.runs or self.stalled or not self.process.store.writer.step(batches_max):
+        life = self.life
+        if life is None or self.paused or self.stalled or not life.store.writer.step(batches_max):
             return False
-        self.process.loop.wake()
+        life.loop.wake()
         return True
 
     # What it knows.
@@ -371,12 +384,25 @@ class MemberCluster:
         store_config: StoreConfig | None = None,
         spares: int = 0,
         start: bool = True,
+        ticks: Ticks = TICKS,
+        network: Callable[[Callable[[int], None]], MemoryNetwork] | None = None,
+        make_engine: Callable[[int], MemoryEngine] | None = None,
     ) -> None:
-        """`spares` more have no place in the first configuration, and are not started."""
+        """`spares` more have no place in the first configuration, and are not started.
+
+        `network` makes one from who is to be told of arrivals, `make_engine` the disk of a member.
+        """
         self.seed = seed
         self.now = 1_000.0
+        self.tick_seconds = ticks.tick_ms / 1000
         self.store_config = store_config or StoreConfig()
-        self.network = MemoryNetwork(notify=self._arrived)
+        self.network = (network or _network)(self._arrived)
+        self.make_engine = make_engine or _engine
+        self.open_store: Callable[[Node], MemoryStore] = Node.open_store
+        self.started: Callable[[Node], None] = _ignore
+        """Called with each member whose new process has not run yet."""
+        self.ended: Callable[[Node], None] = _ignore
+        """Called with each member whose process is about to end."""
         founders = ConfState(voters=tuple(range(1, members + 1)))
         specs = tuple(
             MemberSpec(id=number, name=f"n{number}", client_host="127.0.0.1", client_port=number)
@@ -391,7 +417,7 @@ class MemberCluster:
                 data_directory="",
                 run_directory="",
                 log_path="",
-                ticks=TICKS,
+                ticks=ticks,
                 limits=limits or Limits(),
             )
             conf = founders if spec.id <= members else ConfState()
@@ -423,7 +449,7 @@ class MemberCluster:
     def tick(self, count: int = 1) -> None:
         """Let `count` times 10 ms pass."""
         for _ in range(count):
-            self.now += TICK_SECONDS
+            self.now += self.tick_seconds
             self.network.advance()
             for node in self:
                 if node.runs:
@@ -437,7 +463,7 @@ class MemberCluster:
             AssertionError: it does not come to hold in time, in the members' own time.
         """
         self.settle()
-        for _ in range(round(seconds / TICK_SECONDS)):
+        for _ in range(round(seconds / self.tick_seconds)):
             if condition():
                 return
             self.tick()
@@ -525,3 +551,15 @@ class MemberCluster:
         node = self.nodes[member]
         if node.life is not None:
             node.life.loop.wake()
+
+
+def _network(notify: Callable[[int], None]) -> MemoryNetwork:
+    return MemoryNetwork(notify=notify)
+
+
+def _engine(member: int) -> MemoryEngine:
+    return MemoryEngine()
+
+
+def _ignore(node: Node) -> None:
+    """Nobody watches."""
