@@ -13,26 +13,28 @@ ever repaired here: LevelDB's repair keeps what it can read and drops the rest, 
 thing that a Raft member must not do.
 """
 
-import os
-import shutil
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from store import record
 from store.commit import Committer, Intake
 from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine, Operation
-from store.errors import Damaged, DiskFailed, Quarantined
+from store.errors import Damaged, Quarantined
 from store.fatal import LastWords, die, to_stderr
-from store.leveldb import LevelDBEngine, describe_failure
+from store.leveldb import describe_failure
 from store.log import DurableLog, LogImage
 from store.mark import Mark, MarkFigures
+from store.medium import FileMedium, Medium
 from store.memory import MemoryEngine
 from store.overlay import StateView
 from store.record import Floor, HardState, Head, Meta, Position
 from store.sweep import Sweep
 from store.writer import SteppedWriter, Writer
+
+EngineT = TypeVar("EngineT", bound=Engine)
 
 _FIRST_GENERATION = 1
 BEGINNING = Position(0, 0)
@@ -84,24 +86,15 @@ def open_store(
     """
     directory.acquire()
     try:
-        mark = _mark_of(directory, member_id, first_conf)
-        engine = _engine_of(
-            directory, mark, cluster_id, member_id, config, first_conf, first_position
-        )
-        try:
-            log = DurableLog(engine)
-            image = _verified_image(log, engine, config)
-            _compare(image, mark.figures, cluster_id, member_id)
-        except BaseException:
-            engine.close()
-            raise
+        medium = FileMedium(directory)
+        trusted = _trust(medium, cluster_id, member_id, config, first_conf, first_position)
     except BaseException:
         directory.release()
         raise
     directory.fatal_path.unlink(missing_ok=True)
-    committer = Committer(engine, mark, image, _sweep_of(engine, image, config))
+    engine, mark, log, image = trusted.engine, trusted.mark, trusted.log, trusted.image
     end = partial(die, directory.fatal_path, last_words)
-    writer = Writer(committer, Intake(image, config), config, end)
+    writer = Writer(trusted.committer(config), Intake(image, config), config, end)
     view = StateView(engine, image.generation)
     return Store(directory, engine, mark, log, image, view, writer)
 
@@ -111,6 +104,7 @@ class MemoryStore:
     """The same parts in memory, for tests and the simulator: its owner steps the writer."""
 
     engine: MemoryEngine
+    mark: Mark
     log: DurableLog
     image: LogImage
     view: StateView
@@ -129,20 +123,51 @@ def open_memory_store(
     """Open what `engine` holds, or create it there; opening it again plays a restart.
 
     Raises:
-        Damaged: the engine's records contradict each other.
+        Quarantined: it must not be trusted, by the same rules as a data directory.
     """
-    log = DurableLog(engine)
-    if engine.get(record.META) is None:
-        meta = Meta(bytes(16), cluster_id, member_id)
-        engine.write(first_records(meta, first_conf, first_position))
-    image = log.load(config.tail_bytes_max)
-    committer = Committer(engine, None, image, _sweep_of(engine, image, config))
-    writer = SteppedWriter(committer, Intake(image, config))
-    return MemoryStore(engine, log, image, StateView(engine, image.generation), writer)
+    trusted = _trust(engine, cluster_id, member_id, config, first_conf, first_position)
+    image = trusted.image
+    writer = SteppedWriter(trusted.committer(config), Intake(image, config))
+    view = StateView(engine, image.generation)
+    return MemoryStore(engine, trusted.mark, trusted.log, image, view, writer)
 
 
-def _sweep_of(engine: Engine, image: LogImage, config: StoreConfig) -> Sweep:
-    return Sweep(engine, Floor(image.boundary, image.swept), image.generation, config)
+@dataclass(frozen=True, slots=True)
+class _Trusted(Generic[EngineT]):
+    """An open database that has passed every test."""
+
+    engine: EngineT
+    mark: Mark
+    log: DurableLog
+    image: LogImage
+
+    def committer(self, config: StoreConfig) -> Committer:
+        """Whoever writes to it from now on."""
+        image = self.image
+        floor = Floor(image.boundary, image.swept)
+        sweep = Sweep(self.engine, floor, image.generation, config)
+        return Committer(self.engine, self.mark, image, sweep)
+
+
+def _trust(
+    medium: Medium[EngineT],
+    cluster_id: int,
+    member_id: int,
+    config: StoreConfig,
+    first_conf: bytes | None,
+    first_position: Position,
+) -> _Trusted[EngineT]:
+    """Open or create what lies on the medium, and verify it; see `open_store` for the errors."""
+    mark = _mark_of(medium, member_id, first_conf)
+    engine = _engine_of(medium, mark, cluster_id, member_id, config, first_conf, first_position)
+    try:
+        log = DurableLog(engine)
+        image = _verified_image(log, engine, config)
+        _compare(image, mark.figures, cluster_id, member_id)
+    except BaseException:
+        engine.close()
+        raise
+    return _Trusted(engine, mark, log, image)
 
 
 def first_records(meta: Meta, conf: bytes, position: Position = BEGINNING) -> list[Operation]:
@@ -158,71 +183,55 @@ def first_records(meta: Meta, conf: bytes, position: Position = BEGINNING) -> li
     ]
 
 
-def _mark_of(directory: DataDirectory, member_id: int, first_conf: bytes | None) -> Mark:
+def _mark_of(medium: Medium[Engine], member_id: int, first_conf: bytes | None) -> Mark:
     """The witness, made anew only where there is nothing to witness."""
     try:
-        return Mark(directory.mark_path)
+        return medium.open_mark()
     except FileNotFoundError:
-        if directory.holds_database():
-            raise Quarantined(f"{directory.mark_path.name} is missing") from None
+        if medium.holds_database():
+            raise Quarantined(f"{medium.mark_name} is missing") from None
         if first_conf is None:
-            raise Quarantined(f"there is no data in {directory.path}") from None
+            raise Quarantined(f"there is no data in {medium.name}") from None
     except Damaged as damage:
         raise Quarantined(damage.what) from damage
-    return Mark.create(directory.mark_path, os.urandom(16), member_id)
+    return medium.create_mark(member_id)
 
 
 def _engine_of(
-    directory: DataDirectory,
+    medium: Medium[EngineT],
     mark: Mark,
     cluster_id: int,
     member_id: int,
     config: StoreConfig,
     first_conf: bytes | None,
     first_position: Position,
-) -> Engine:
+) -> EngineT:
     figures = mark.figures
     if figures.write_seq == 0 and first_conf is not None:
         meta = Meta(figures.uuid, cluster_id, member_id)
         records = first_records(meta, first_conf, first_position)
-        return _create(directory, mark, records, first_position, config)
-    if not directory.holds_database():
+        return _create(medium, mark, records, first_position, config)
+    if not medium.holds_database():
         raise Quarantined(
             f"the database is gone: batch {figures.write_seq} was acknowledged, "
-            f"but {directory.path} is missing or empty"
+            f"but {medium.name} is missing or empty"
         )
-    try:
-        return LevelDBEngine(directory.path, config)
-    except OSError as error:  # plyvel.IOError is one, its error for damage is not
-        raise DiskFailed(describe_failure(error)) from error
-    except LevelDBEngine.failures as error:
-        raise Quarantined(f"LevelDB does not open: {describe_failure(error)}") from error
+    return medium.open_engine(config)
 
 
 def _create(
-    directory: DataDirectory,
+    medium: Medium[EngineT],
     mark: Mark,
     records: list[Operation],
     position: Position,
     config: StoreConfig,
-) -> Engine:
+) -> EngineT:
     """Nothing was acknowledged as long as the mark is at 0: what an interrupted try left may go."""
-    shutil.rmtree(directory.path, ignore_errors=True)
-    engine = LevelDBEngine(directory.path, config, create=True)
-    engine.write(records)
-    _sync_parent(directory)
+    engine = medium.create_engine(config, records)
     figures = mark.figures
     index, term = position.index, position.term
     mark.update(MarkFigures(figures.uuid, figures.member_id, 1, term, 0, index, term))
     return engine
-
-
-def _sync_parent(directory: DataDirectory) -> None:
-    descriptor = os.open(directory.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _verified_image(log: DurableLog, engine: Engine, config: StoreConfig) -> LogImage:

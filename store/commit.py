@@ -168,8 +168,7 @@ class Intake:
 class Committer:
     """The disk's half: one instance, used by one thread."""
 
-    def __init__(self, engine: Engine, mark: Mark | None, image: LogImage, sweep: Sweep) -> None:
-        """`mark` None: the simulator's disks, which cannot lose their tail unnoticed."""
+    def __init__(self, engine: Engine, mark: Mark, image: LogImage, sweep: Sweep) -> None:
         self._engine = engine
         self._mark = mark
         self._meta = image.meta
@@ -188,8 +187,7 @@ class Committer:
         head = group[-1].head
         operations.append((record.HEAD, record.encode_head(head)))
         self._engine.write(operations)
-        if self._mark is not None:
-            self._mark.update(self._figures(head))
+        self._mark.update(self._figures(head))
 
     def tidy(self) -> bool:
         """One bounded step of sweeping; False when there is nothing left to sweep."""

@@ -48,6 +48,11 @@ class MarkFigures(Record, frozen=True, gc=False):
 class Mark:
     """An open mark file. One process, one thread at a time."""
 
+    _slots: mmap.mmap | bytearray
+    _figures: MarkFigures
+    _slot: int
+    """Which slot holds `_figures`."""
+
     def __init__(self, path: Path) -> None:
         """Map an existing mark.
 
@@ -55,20 +60,18 @@ class Mark:
             FileNotFoundError: there is none.
             Damaged: no slot is whole.
         """
-        self._map = _map(path)
-        found = [figures for slot in (0, 1) if (figures := self._read(slot)) is not None]
-        if not found:
-            self._map.close()
-            raise Damaged(f"{path.name} has no intact slot")
-        self._figures = max(found, key=lambda figures: figures.write_seq)
-        self._slot = 0 if self._read(0) == self._figures else 1
+        slots = _map(path)
+        try:
+            self._adopt(slots, path.name)
+        except Damaged:
+            slots.close()
+            raise
 
     @classmethod
     def create(cls, path: Path, uuid: bytes, member_id: int) -> "Mark":
         """Write a mark with sequence 0, replacing an older one of the same kind, and sync it."""
-        figures = MarkFigures(uuid, member_id, 0, 0, 0, 0, 0)
         fresh = path.with_name(path.name + ".new")
-        fresh.write_bytes(_encode(figures).ljust(_FILE_BYTES, b"\0"))
+        fresh.write_bytes(_blank(uuid, member_id))
         _sync(fresh)
         fresh.rename(path)
         _sync(path.parent)
@@ -84,16 +87,47 @@ class Mark:
         check(figures.write_seq > self._figures.write_seq, "the mark went back", figures)
         self._slot ^= 1
         start = self._slot * _SLOT_BYTES
-        self._map[start : start + _SLOT.size + _CRC.size] = _encode(figures)
+        self._slots[start : start + _SLOT.size + _CRC.size] = _encode(figures)
         self._figures = figures
 
     def close(self) -> None:
         """Unmap. The file stays."""
-        self._map.close()
+        if isinstance(self._slots, mmap.mmap):
+            self._slots.close()
+
+    def _adopt(self, slots: mmap.mmap | bytearray, name: str) -> None:
+        """Take up what the two slots say."""
+        self._slots = slots
+        found = [figures for slot in (0, 1) if (figures := self._read(slot)) is not None]
+        if not found:
+            raise Damaged(f"{name} has no intact slot")
+        self._figures = max(found, key=lambda figures: figures.write_seq)
+        self._slot = 0 if self._read(0) == self._figures else 1
 
     def _read(self, slot: int) -> MarkFigures | None:
         start = slot * _SLOT_BYTES
-        return _decode(self._map[start : start + _SLOT.size + _CRC.size])
+        return _decode(bytes(self._slots[start : start + _SLOT.size + _CRC.size]))
+
+
+class MemoryMark(Mark):
+    """A mark without a file: its two slots are a buffer that its owner keeps over restarts."""
+
+    def __init__(self, slots: bytearray) -> None:
+        """Take up a buffer that `blank` has made.
+
+        Raises:
+            Damaged: no slot is whole.
+        """
+        self._adopt(slots, "the mark")
+
+    @staticmethod
+    def blank(uuid: bytes, member_id: int) -> bytearray:
+        """The slots of a mark with sequence 0."""
+        return bytearray(_blank(uuid, member_id))
+
+
+def _blank(uuid: bytes, member_id: int) -> bytes:
+    return _encode(MarkFigures(uuid, member_id, 0, 0, 0, 0, 0)).ljust(_FILE_BYTES, b"\0")
 
 
 def _encode(figures: MarkFigures) -> bytes:

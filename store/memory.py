@@ -1,9 +1,11 @@
 """The engine in memory, for tests and the simulator.
 
 The same contract as LevelDB's, atomic writes included; "stable storage" is the object itself: keep
-it, drop everything above it, and a crash has happened. `before_write` and `after_write` are ports
-for faults: an exception from the first stands for a write that did not happen, from the second for
-one that did although nobody will hear of it.
+it, drop everything above it, and a crash has happened. So it is a `store.medium.Medium` as well,
+with the bytes of the mark that lies beside the database.
+
+`before_write` and `after_write` are ports for faults: an exception from the first stands for a
+write that did not happen, from the second for one that did although nobody will hear of it.
 
 Not for large data: a scan copies the range that it will show.
 """
@@ -15,8 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from store import record
+from store.config import StoreConfig
 from store.engine import Operation, Reader
 from store.errors import check
+from store.mark import Mark, MemoryMark
 
 FaultPoint = Callable[[Sequence[Operation]], None]
 
@@ -76,6 +80,43 @@ class MemoryEngine(_Records):
         super().__init__([], {})
         self.before_write = before_write
         self.after_write = after_write
+        self.mark_slots: bytearray | None = None
+        """Bytes of the mark; None = there is none."""
+
+    # -- as a medium -----------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return "the memory"
+
+    @property
+    def mark_name(self) -> str:
+        return "the mark"
+
+    def open_mark(self) -> Mark:
+        if self.mark_slots is None:
+            raise FileNotFoundError
+        return MemoryMark(self.mark_slots)
+
+    def create_mark(self, member_id: int) -> Mark:
+        self.mark_slots = MemoryMark.blank(bytes(16), member_id)
+        return self.open_mark()
+
+    def holds_database(self) -> bool:
+        return bool(self._values)
+
+    def open_engine(self, config: StoreConfig) -> Self:
+        self._closed = False
+        return self
+
+    def create_engine(self, config: StoreConfig, records: Sequence[Operation]) -> Self:
+        self._closed = False
+        self._order.clear()
+        self._values.clear()
+        self.write(records)
+        return self
+
+    # -- as an engine ----------------------------------------------------------------------------
 
     def prefixed(self, prefix: bytes) -> Reader:
         return _Prefixed(self, prefix)

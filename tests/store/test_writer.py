@@ -48,7 +48,10 @@ class Disk:
         self.engine.before_write = self._before
         sweep = Sweep(self.engine, Floor(image.boundary, image.swept), image.generation, config)
         self.writer = Writer(
-            Committer(self.engine, None, image, sweep), Intake(image, config), config, self._die
+            Committer(self.engine, self.engine.create_mark(MEMBER), image, sweep),
+            Intake(image, config),
+            config,
+            self._die,
         )
 
     def hold(self) -> None:
