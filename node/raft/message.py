@@ -183,10 +183,16 @@ class TimeoutNow(Envelope, frozen=True, array_like=True, tag=10, gc=False):
 
 
 class Propose(Envelope, frozen=True, array_like=True, tag=11):
-    """Proposals forwarded to the leader; each element becomes one entry of `kind`."""
+    """Proposals forwarded to the leader of `term`; each element becomes one entry of `kind`.
+
+    `number` grows with every forward of one `life` of the sender, so that a leader takes each at
+    most once, however often it arrives.
+    """
 
     kind: int
     data: list[bytes]
+    life: Number
+    number: Number
 
 
 class TransferLeader(Envelope, frozen=True, array_like=True, tag=12, gc=False):

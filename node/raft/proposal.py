@@ -30,7 +30,8 @@ def propose(raft: Raft, kind: EntryKind, data: Sequence[bytes], *, forward: bool
         return _take(raft, kind, data)
     if not raft.leader or not forward:
         return Proposed.NO_LEADER
-    raft.send(Propose(raft.id, raft.leader, raft.term, kind, list(data)))
+    raft.forwards += 1
+    raft.send(Propose(raft.id, raft.leader, raft.term, kind, list(data), raft.life, raft.forwards))
     return Proposed.FORWARDED
 
 
@@ -41,8 +42,25 @@ def handle_forwarded(raft: Raft, message: Propose) -> None:
     except ValueError:
         raft.note(NoteKind.MESSAGE_IGNORED, "proposal of unknown kind", message.sender)
         return
+    if not _is_news(raft, message):
+        raft.note(NoteKind.MESSAGE_IGNORED, "proposal that has been here", message.sender)
+        return
     if _take(raft, kind, message.data) is Proposed.ACCEPTED:
         replication.await_commit(raft, message.sender, raft.log.last_index)
+
+
+def _is_news(raft: Raft, message: Propose) -> bool:
+    """Whether this forward has not been here before; from now on it has, also if it is dropped.
+
+    A leader sees only forwards of its own term (see `step`), so it need not remember any longer.
+    One that was overtaken by a later one counts as lost: the channel keeps the order, and to
+    remember which numbers are missing would buy nothing.
+    """
+    sender = message.sender, message.life
+    if message.number <= raft.forwarded.get(sender, 0):
+        return False
+    raft.forwarded[sender] = message.number
+    return True
 
 
 def _take(raft: Raft, kind: EntryKind, data: Sequence[bytes]) -> Proposed:

@@ -47,6 +47,9 @@ crashes before its own term is on disk. Restarted in the term before, and perhap
 that won it the election, it could be elected to the *same* term again, by answers still under way
 or by whoever has not heard of its first reign, and write other entries to the same positions."""
 
+LIVES = 1 << 62
+"""Two lives of a member that draw the same number would take each other's forwards for repeats."""
+
 
 class Random(Protocol):
     """The chance that the core is given; a seeded `random.Random` will do."""
@@ -65,9 +68,12 @@ class Raft:
         "election_timeout",
         "exit_index",
         "first_of_term",
+        "forwarded",
+        "forwards",
         "heartbeat_elapsed",
         "id",
         "leader",
+        "life",
         "log",
         "messages",
         "messages_after_append",
@@ -103,6 +109,10 @@ class Raft:
         self.heartbeat_elapsed = 0
         self.eager = True
         """Whether this member wants to hear of commits at once; the owner says so."""
+        self.life = random.randrange(1, LIVES)
+        """Which life of this member forwards proposals: drawn at every start."""
+        self.forwards = 0
+        """How many messages of proposals this life has forwarded."""
         self.messages: list[Message] = []
         self.messages_after_append: list[Message] = []
         self.read_states: list[ReadState] = []
@@ -114,6 +124,8 @@ class Raft:
         self.pending_conf_index = 0
         """No change of the configuration is proposed before this index is applied."""
         self.transferee = NO_MEMBER
+        self.forwarded: dict[tuple[int, int], int] = {}
+        """By (member, life): the number of its last forward that arrived in this term."""
         self.exit_index = 0
         """Where the entry stands that takes the leader itself out of the voters; 0 if none does."""
         self.uncommitted_bytes = 0
@@ -242,6 +254,7 @@ class Raft:
         self.first_of_term = self.pending_conf_index = self.exit_index = 0
         self.uncommitted_bytes = self.stalled_ticks = 0
         self.replicate_due = self.push_due = False
+        self.forwarded = {}
         self._draw_timeout()
 
     def _draw_timeout(self) -> None:

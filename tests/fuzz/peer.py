@@ -346,7 +346,7 @@ def parcel_seeds() -> Iterator[bytes]:
         TimeoutNow(PEER, ME, 5),
     ]
     asks: list[Message] = [
-        Propose(PEER, ME, 2, EntryKind.NORMAL, [b"x"]),
+        Propose(PEER, ME, 2, EntryKind.NORMAL, [b"x"], 3, 4),
         TransferLeader(PEER, ME, 2, 3),
         ReadIndex(PEER, ME, 2, 4),
     ]

@@ -113,7 +113,7 @@ sizes = st.lists(st.integers(0, PARCEL_BYTES_MAX * 3 // 2), min_size=1, max_size
 def test_parts_loseNothingAndFit(sizes: list[int], forwarded: bool) -> None:
     blob = bytes(2 * PARCEL_BYTES_MAX)
     group: list[Message] = [
-        Propose(1, 2, 3, 0, [blob[:size]]) if forwarded else append(size, 2, index)
+        Propose(1, 2, 3, 0, [blob[:size]], 4, index) if forwarded else append(size, 2, index)
         for index, size in enumerate(sizes, 1)
     ]
 

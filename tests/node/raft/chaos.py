@@ -186,7 +186,7 @@ class Chaos:
             count = self.chance.randrange(1, 4)
             self.proposals += count
             names = range(self.proposals - count, self.proposals)
-            member.core.propose([b"%d" % name * self.chance.randrange(1, 9) for name in names])
+            member.core.propose([b"%d." % name * self.chance.randrange(1, 9) for name in names])
 
     def _read(self, member: Member) -> None:
         if member.up:

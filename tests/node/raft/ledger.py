@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from node.raft import Entry, Role
+from node.raft import Entry, EntryKind, Role
 from node.raft.message import AppendReply, Message, Vote, VoteReply
 from node.raft.storage import FOUNDING_INDEX
 from tests.node.raft.member import Member
@@ -24,6 +24,8 @@ class Ledger:
     """By term: (member, incarnation)."""
     committed: dict[int, Entry] = field(default_factory=dict)
     applied: dict[int, Entry] = field(default_factory=dict)
+    requests: dict[bytes, int] = field(default_factory=dict)
+    """By data of a normal entry: where it was applied."""
     votes: dict[tuple[int, int], int] = field(default_factory=dict)
     """By (member, term): for whom it said it votes."""
     reads: dict[int, int] = field(default_factory=dict)
@@ -60,6 +62,9 @@ class Ledger:
         applied is on the own disk. Source: Raft paper, figure 3."""
         known = self.applied.setdefault(entry.index, entry)
         assert known == entry, f"{member.id} applies {entry}, others applied {known}"
+        if entry.data and entry.kind == EntryKind.NORMAL:
+            at = self.requests.setdefault(entry.data, entry.index)
+            assert at == entry.index, f"{entry} was proposed once and is applied at {at} as well"
         held = member.durably_holds(entry.index, entry.term)
         assert held, f"{member.id} applies {entry}, which is not on its disk"
 

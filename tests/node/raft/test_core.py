@@ -12,6 +12,7 @@ from node.raft import (
     ConfState,
     Core,
     Entry,
+    EntryKind,
     HardState,
     MemoryStorage,
     Message,
@@ -27,6 +28,7 @@ from node.raft.message import (
     Heartbeat,
     HeartbeatReply,
     PreVoteReply,
+    Propose,
     ReadIndexReply,
     TimeoutNow,
     VoteReply,
@@ -225,6 +227,67 @@ def test_committed_is_bounded_over_all_hand_offs() -> None:
 
     assert handed == [[3], [4]], "84 bytes leave room, 168 do not"
     assert after == [5]
+
+
+def forwarded(data: bytes, *, term: int = 2, life: int = 7, number: int = 1) -> Propose:
+    return Propose(2, 1, term, EntryKind.NORMAL, [data], life, number)
+
+
+def entries_after(member: Member, *messages: Message) -> list[bytes]:
+    """What the member appends when these arrive."""
+    for message in messages:
+        member.core.step(message)
+    return [entry.data for entry in member.core.ready().entries]
+
+
+def test_forward_that_arrives_again_is_taken_once() -> None:
+    member = lead()
+    first, second = forwarded(b"a"), forwarded(b"b", number=2)
+
+    assert entries_after(member, first, first, second, first) == [b"a", b"b"]
+    assert entries_after(member, second) == []
+
+
+def test_forward_of_another_life_is_another_one() -> None:
+    member = lead()
+
+    taken = entries_after(member, forwarded(b"a"), forwarded(b"b", life=8), forwarded(b"a"))
+
+    assert taken == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("term", [1, 3])
+def test_forward_of_another_term_is_not_taken(term: int) -> None:
+    """Who forwarded it may know by then that it is lost, and have proposed it again."""
+    member = lead()
+
+    assert entries_after(member, forwarded(b"a", term=term)) == []
+
+
+def test_forward_that_was_dropped_is_not_taken_later() -> None:
+    member = lead(uncommitted_bytes_max=100)
+    member.core.propose([b"x" * 90])
+
+    before = entries_after(member, forwarded(b"y" * 90))
+    settle(member)
+
+    assert before == [b"x" * 90]
+    assert entries_after(member, forwarded(b"y" * 90)) == []
+
+
+def test_forwards_are_numbered_and_stamped_with_their_term() -> None:
+    member = make()
+    member.core.step(Heartbeat(2, 1, 5, 1))
+    settle(member)
+
+    member.core.propose([b"a"])
+    member.core.propose([b"b"])
+    member.core.step(Heartbeat(2, 1, 6, 1))
+    member.core.propose([b"c"])
+
+    sent = [message for message in member.core.ready().messages if isinstance(message, Propose)]
+    assert [(message.term, message.number) for message in sent] == [(5, 1), (5, 2), (6, 3)]
+    assert len({message.life for message in sent}) == 1
 
 
 def test_propose_batch_is_all_or_none() -> None:

@@ -36,7 +36,7 @@ EVERY: list[Message] = [
     HeartbeatReply(1, 2, 3, 4),
     InstallSnapshot(1, 2, 3, SnapshotMeta(9, 2, CONF)),
     TimeoutNow(1, 2, 3),
-    Propose(1, 2, 3, 0, [b"x", b""]),
+    Propose(1, 2, 3, 0, [b"x", b""], 4, 5),
     TransferLeader(1, 2, 3, 4),
     ReadIndex(1, 2, 3, BIG),
     ReadIndexReply(1, 2, 3, 4, 5),
