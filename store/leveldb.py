@@ -19,7 +19,9 @@ survive it, and the child would hang at its first flush.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -73,10 +75,10 @@ class LevelDBEngine:
         self.get: Callable[[bytes], bytes | None] = partial(self._db.get, verify_checksums=True)
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        return _scan(self._db.iterator, lo, hi, reverse)
+        return _scan(self._db, b"", lo, hi, reverse)
 
     def prefixed(self, prefix: bytes) -> Reader:
-        return _Prefixed(self._db.prefixed_db(prefix))
+        return _Prefixed(self._db, prefix)
 
     def write(self, operations: Iterable[Operation]) -> None:
         with self._db.write_batch(transaction=True, sync=True) as batch:
@@ -135,7 +137,7 @@ class LevelDBSnapshot:
         return value
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        return _scan(self._snapshot.iterator, lo, hi, reverse)
+        return _scan(self._snapshot, b"", lo, hi, reverse)
 
     def close(self) -> None:
         self._snapshot.close()
@@ -155,27 +157,50 @@ class LevelDBSnapshot:
 class _Prefixed:
     """plyvel adds and strips the prefix in C."""
 
-    def __init__(self, records: Any) -> None:
-        self._iterator = records.iterator
-        self.get: Callable[[bytes], bytes | None] = partial(records.get, verify_checksums=True)
+    def __init__(self, whole: Any, prefix: bytes) -> None:
+        self._whole = whole
+        self._prefix = prefix
+        self._records = whole.prefixed_db(prefix)
+        self.get: Callable[[bytes], bytes | None] = partial(
+            self._records.get, verify_checksums=True
+        )
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        return _scan(self._iterator, lo, hi, reverse)
+        return _scan(self._records, self._prefix, lo, hi, reverse, self._whole)
 
 
-def _scan(iterator: Any, lo: bytes, hi: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+def _scan(
+    reader: Any, prefix: bytes, lo: bytes, hi: bytes, reverse: bool, whole: Any = None
+) -> Iterator[tuple[bytes, bytes]]:
     """A plyvel iterator is bound to the state at its creation, which is what `scan` promises.
 
     LevelDB has no range with lo > hi; to our callers it is an empty one. On the way down plyvel
     1.5 forgets a record at `start` if it is the first one that it meets: the bound is kept here.
+    So it is on the way up, where an iterator without `start` can be asked how it ended.
     """
     if hi and lo >= hi:
         return iter(())
-    start = None if reverse else lo
-    records: Iterator[tuple[bytes, bytes]] = iterator(
-        start=start, stop=hi or None, reverse=reverse, verify_checksums=True
-    )
+    found = reader.iterator(stop=hi or None, reverse=reverse, verify_checksums=True)
+    if not reverse:
+        found.seek(lo)
+    records = chain(found, _judged(found, reader if whole is None else whole, prefix + lo))
     return _down_to(lo, records) if reverse and lo else records
+
+
+def _judged(found: Any, whole: Any, lo: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """No records, but the error that a scan which found no more of them may have met.
+
+    LevelDB steps over a block that it cannot read, and remembers that it did; plyvel looks at this
+    before it hands out the next record, but not when there is no next record. A scan would then
+    miss what the last blocks hold and look complete. Stepping back onto any record makes plyvel
+    look; where there is none to stand on, a second iterator walks over the same blocks.
+    """
+    try:
+        found.prev()
+    except StopIteration:
+        with closing(whole.raw_iterator(verify_checksums=True)) as again:
+            again.seek(lo)
+    yield from ()
 
 
 def _down_to(lo: bytes, records: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
