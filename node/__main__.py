@@ -25,6 +25,7 @@ import uvloop
 
 from node.api.server import ClientPort
 from node.applier import Applier
+from node.chain import Chain
 from node.config import ETCD_VERSION, NodeConfig
 from node.connections import Connections
 from node.disk import Disk, decode_conf, encode_conf
@@ -280,10 +281,12 @@ def compose(
         proposals.term_applied(term)
         membership.term_applied(term)
 
+    chain = Chain(disk.digest, disk.applied.index)
     applier = Applier(
         machine,
         store.view,
         hub,
+        chain,
         complete=proposals.complete,
         leases=partial(note_leases, leases, clock),
         conf=lambda: parts.conf,
@@ -313,6 +316,7 @@ def compose(
         mesh=mesh,
         peers=peers,
         applier=applier,
+        chain=chain,
         reads=reads,
         proposals=proposals,
         leases=leases,

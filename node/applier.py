@@ -3,6 +3,7 @@
     entry ──unpack──► machine.apply ──► effects  → state view (and with the next batch to disk)
                                    ├──► events   → watch hub
                                    ├──► leases   → the leader's expiry clock
+                                   ├──► all of it → the chain of digests
                                    └──► outcome  → whoever proposed it, if it was proposed here
     change ──► machine.change_members ──► the same, and the configuration unless it was refused
 
@@ -19,6 +20,7 @@ from typing import Protocol
 
 import msgspec
 
+from node.chain import Chain
 from node.machine.answer import Answer, Applied, Event, LeaseChange, Operation
 from node.machine.envelope import unpack
 from node.machine.errors import Refusal
@@ -69,6 +71,7 @@ class Applier:
         machine: Machine,
         state: State,
         watchers: Watchers,
+        chain: Chain,
         *,
         complete: Callable[[int, int, Answer | Refusal], None],
         leases: Callable[[Sequence[LeaseChange]], None],
@@ -83,6 +86,7 @@ class Applier:
         self._machine = machine
         self._state = state
         self._watchers = watchers
+        self._chain = chain
         self._complete = complete
         self._leases = leases
         self._conf = conf
@@ -105,9 +109,10 @@ class Applier:
         """Forget what waits: a snapshot has taken its place."""
         self._committed.clear()
 
-    def replace_machine(self, machine: Machine) -> None:
-        """Go on with the machine of an installed snapshot."""
+    def replace_machine(self, machine: Machine, digest: bytes, index: int) -> None:
+        """Go on with the machine of an installed snapshot, from its position and digest."""
         self._machine = machine
+        self._chain.resume(digest, index)
 
     def apply(self, entries_max: int) -> Entry | None:
         """Apply up to `entries_max` entries; returns the last one, None if none waited."""
@@ -121,6 +126,8 @@ class Applier:
             if entry.kind == EntryKind.NORMAL:
                 if entry.data:
                     self._apply_request(entry)
+                else:
+                    self._chain.absorb(entry.index, entry.term, b"")
             else:
                 self._apply_change(entry)
         return entry
@@ -137,6 +144,7 @@ class Applier:
         change = _decode_conf_change(entry.data)
         if not change.context:
             self._change_conf(change, entry.index)
+            self._chain.absorb(entry.index, entry.term, entry.data)
             return
         kind, origin, number, request = unpack(change.context)
         conf = self._conf()
@@ -147,6 +155,7 @@ class Applier:
             self._state.stage(applied.effects)
         refused = isinstance(applied.outcome, Refusal)
         self._change_conf(None if refused else change, entry.index)
+        self._absorb(entry, applied)
         self._changed(origin, number, applied.outcome)
 
     def _apply_request(self, entry: Entry) -> None:
@@ -158,4 +167,8 @@ class Applier:
             self._watchers.publish(applied.events)
         if applied.leases:
             self._leases(applied.leases)
+        self._absorb(entry, applied)
         self._complete(origin, sequence, applied.outcome)
+
+    def _absorb(self, entry: Entry, applied: Applied) -> None:
+        self._chain.absorb(entry.index, entry.term, entry.data, applied.outcome, applied.effects)

@@ -76,6 +76,7 @@ class Disk:
         self._hard_state = HardState(stored.term, stored.vote, stored.commit)
         self._hard_state_moved = False
         self._applied = image.applied
+        self._digest = image.digest
         self._conf = decode_conf(image.conf)
         self._conf_moved = False
         self._writes: deque[Write] = deque()
@@ -172,9 +173,15 @@ class Disk:
         self.flush_effects()
         return not self._effects_wait() and self.has_room()
 
-    def applied_to(self, index: int, term: int) -> None:
+    @property
+    def digest(self) -> bytes:
+        """The running digest of the applied entries; b"" = none is known."""
+        return self._digest
+
+    def applied_to(self, index: int, term: int, digest: bytes) -> None:
         """The effects of the entries up to `index` are staged in the state view."""
         self._applied = Position(index, term)
+        self._digest = digest
 
     def conf_changed(self, conf: ConfState) -> None:
         """A configuration change was applied; it goes to disk with its applied index."""
@@ -268,6 +275,7 @@ class Disk:
             applied=self._applied if moved else None,
             effects=self._state.seal(self._writer.next_seq) if moved else (),
             conf=encode_conf(self._conf) if self._conf_moved else None,
+            digest=self._digest,
             compact_to=compact_to,
             discard=self._replaced.popleft() if self._replaced else None,
         )
@@ -283,6 +291,7 @@ class Disk:
         check(not self._effects_wait(), "an install would overtake effects of the replaced state")
         position = Position(meta.index, meta.term)
         sequence = installer.finish(position, encode_conf(meta.conf), as_record(self._hard_state))
+        self._digest = installer.digest
         self._cache.clear()
         self._cache_bytes = 0
         self._last = self._boundary = self._applied = position

@@ -297,7 +297,7 @@ class Loop:
             last = parts.applier.apply(ENTRIES_PER_SLICE)
             if last is None:
                 break
-            parts.disk.applied_to(last.index, last.term)
+            parts.disk.applied_to(last.index, last.term, parts.chain.encoded())
             parts.core.applied_to(last.index)
         return True
 
@@ -312,7 +312,7 @@ class Loop:
         parts = self._parts
         parts.adopt_conf(conf)
         machine = parts.machine = parts.new_machine()
-        parts.applier.replace_machine(machine)
+        parts.applier.replace_machine(machine, parts.disk.digest, parts.disk.applied.index)
         parts.hub.replace_history(machine)
         if parts.leases.leading:
             self._housekeeping.promote_leases(self._clock())

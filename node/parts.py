@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from node.applier import Applier
+from node.chain import Chain
 from node.connections import Connections
 from node.disk import Disk
 from node.lease_call import LeaseCalls
@@ -48,6 +49,7 @@ class Parts:
     mesh: MeshPort
     peers: Peers
     applier: Applier
+    chain: Chain
     reads: Reads
     proposals: Proposals
     leases: LeaseExpiry

@@ -48,6 +48,8 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """CRC-32 over keys and values of all records so far."""
     last: bool
     message: InstallSnapshot | None
+    digest: bytes = b""
+    """The running digest that belongs to the position in `message`."""
 
 
 class ChunkReply(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -88,7 +90,13 @@ class Sending:
         records, self.cursor = self.snapshot.chunk(self.cursor or b"", bytes_max)
         self.checksum = checksum_of(records, self.checksum)
         chunk = Chunk(
-            self.stream, self.sequence, records, self.checksum, self.cursor is None, self.message
+            self.stream,
+            self.sequence,
+            records,
+            self.checksum,
+            self.cursor is None,
+            self.message,
+            self.snapshot.digest if self.message is not None else b"",
         )
         self.message = None
         payload = _encode(chunk)
@@ -274,7 +282,9 @@ class Snapshots:
                 self._send(sender, _encode(ChunkReply(stream, 0, refused=True)))
                 return None
             self._give_up(receiving)
-        self._receiving = Receiving(sender, stream, message, self._new_installer(), now)
+        installer = self._new_installer()
+        installer.digest = chunk.digest
+        self._receiving = Receiving(sender, stream, message, installer, now)
         return self._receiving
 
     def _refuse(self, receiving: Receiving) -> None:

@@ -36,6 +36,8 @@ class Installer:
         self.generation = _empty_generation(engine, writer)
         self._prefix = record.state_prefix(self.generation)
         self._open = True
+        self.digest = b""
+        """Of the entries that the new state stands for, once its owner has learnt it."""
 
     def add(self, records: Sequence[Operation]) -> int:
         """Queue state records (keys as `StateSnapshot.scan` gives them); returns the batch number.
@@ -48,9 +50,7 @@ class Installer:
         effects = [(prefix + key, value) for key, value in records]
         return self._writer.submit(Batch(effects=effects))
 
-    def finish(
-        self, position: Position, conf: bytes, hard_state: HardState, digest: bytes = b""
-    ) -> int:
+    def finish(self, position: Position, conf: bytes, hard_state: HardState) -> int:
         """Queue the switch to the new state; returns the number of the batch that does it.
 
         Once that is durable, `StateView.adopt(self.generation)` shows the new state.
@@ -60,7 +60,7 @@ class Installer:
             QueueFull: nothing was queued; try again.
         """
         check(self._open, "an install was finished twice")
-        install = Install(self.generation, position, conf, digest)
+        install = Install(self.generation, position, conf, self.digest)
         number = self._writer.submit(Batch(hard_state=hard_state, install=install))
         self._open = False
         return number

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from node.applier import Applier
+from node.chain import Chain
 from node.errors import InvariantViolated
 from node.machine.answer import Answer, Event, LeaseChange, LeaseChangeKind, Operation
 from node.machine.envelope import RequestKind, pack
@@ -27,10 +28,12 @@ class Bench:
         self.view = MemoryView()
         self.machine = Machine(self.view)
         self.index = 0
+        self.chain = Chain(b"", 0)
         self.applier = Applier(
             self.machine,
             self,
             self,
+            self.chain,
             complete=lambda *done: self.log.append(("done", *done)),
             leases=lambda changes: self.log.append(("leases", *changes)),
             conf=lambda: self.conf,
@@ -162,7 +165,7 @@ def test_replacedMachine_goesOn() -> None:
     bench.applier.add([bench.put(b"a", 1)])
     bench.applier.apply(10)
     machine = Machine(bench.view, bench.index)
-    bench.applier.replace_machine(machine)
+    bench.applier.replace_machine(machine, b"", bench.index)
 
     bench.applier.add([bench.put(b"b", 2)])
     bench.applier.apply(10)
@@ -185,3 +188,29 @@ def test_compaction_isStaged_untilNothingIsLeft() -> None:
     assert not before
     assert rounds >= 3
     assert bench.machine.physically_compacted(11)
+
+
+def test_digest_isAFunctionOfTheIndex_notOfTheSlices() -> None:
+    whole, slices = Bench(), Bench()
+    for bench in (whole, slices):
+        conf_change = msgspec.msgpack.encode(ConfChange(ConfChangeKind.ADD_VOTER, 2))
+        bench.applier.add([bench.entry(b""), bench.put(b"a", 1), bench.put(b"b", 2)])
+        bench.applier.add([bench.entry(conf_change, kind=EntryKind.CONF_CHANGE)])
+
+    whole.applier.apply(10)
+    while slices.applier.apply(1):
+        pass
+
+    assert whole.chain.link == slices.chain.link != Chain(b"", 0).link
+
+
+def test_digest_ofAnApplyThatWentItsOwnWay_differs() -> None:
+    """The same entry over another state: the answer says so, and so do the records."""
+    one, other = Bench(), Bench()
+    other.machine.apply(1, RequestKind.PUT, rpc.PutRequest(key=b"x").SerializeToString())
+    for bench in (one, other):
+        bench.index = 1
+        bench.applier.add([bench.put(b"a", 1)])
+        bench.applier.apply(10)
+
+    assert one.chain.link != other.chain.link

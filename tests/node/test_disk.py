@@ -74,7 +74,7 @@ class Member:
     def apply(self, index: int, term: int = 1) -> None:
         """The effects of the entries up to `index` become visible."""
         self.store.view.stage([(b"applied", b"%d" % index)])
-        self.disk.applied_to(index, term)
+        self.disk.applied_to(index, term, b"%d" % index)
 
     def install(self, position: Position, conf: ConfState = CONF) -> None:
         installer = Installer(self.store.engine, self.store.writer)
@@ -501,3 +501,16 @@ def test_disk_readsAsAPlainList(monkeypatch: pytest.MonkeyPatch) -> None:
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
+
+
+def test_digest_isStoredWithTheAppliedIndex_andSurvivesARestart() -> None:
+    member = Member()
+    member.append(1, 4, commit=3)
+    member.sync()
+    member.apply(3)
+    member.disk.flush_effects()
+    member.sync()
+
+    member.open()
+
+    assert member.disk.digest == b"3"

@@ -34,7 +34,8 @@ def steps_of_an_install(store: MemoryStore, installer: Installer) -> None:
     records = list(NEW.items())
     for lo in range(0, len(records), 8):
         installer.add(records[lo : lo + 8])
-    installer.finish(Position(9, 4), b"new", HardState(5, MEMBER, 9), digest=b"hash")
+    installer.digest = b"hash"
+    installer.finish(Position(9, 4), b"new", HardState(5, MEMBER, 9))
 
 
 def state_of(store: MemoryStore) -> dict[bytes, bytes]:
