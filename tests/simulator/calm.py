@@ -187,13 +187,13 @@ class Calm:
         ways = list(permutations([node.id for node in world.nodes], 2))
         share = self._chance.choice((0.2, 0.4, 0.6))
         cut = {way for way in ways if self._chance.random() < share}
-        hub = self._chance.choice(conf.voters)
-        others = [member for member in conf.voters if member != hub]
-        for other in self._chance.sample(others, majority(len(conf.voters)) - 1):
+        alive = [member for member in conf.voters if world.cluster[member].runs]
+        hub, *reached = self._chance.sample(alive, majority(len(conf.voters)))
+        for other in reached:
             cut -= {(hub, other), (other, hub)}
         world.network.cut_all(cut)
         world.trace.say(0, "cuts", kind="partial", hub=hub, ways=sorted(cut))
-        able = [node for node in world.nodes if node.up and self._reaches_majority(node, conf)]
+        able = [node for node in world.nodes if node.runs and self._reaches_majority(node, conf)]
         puts: list[Put] = []
         for _ in range(PROGRESS_TIMEOUTS):
             puts += [self._put(node) for node in able]
@@ -211,7 +211,11 @@ class Calm:
             member
             for member in conf.voters
             if member == node.id
-            or (network.open(node.id, member) and network.open(member, node.id))
+            or (
+                self._world.cluster[member].runs
+                and network.open(node.id, member)
+                and network.open(member, node.id)
+            )
         ]
         return node.id in conf.voters and len(reached) >= majority(len(conf.voters))
 

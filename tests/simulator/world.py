@@ -18,7 +18,7 @@ from node.disk import decode_conf
 from node.raft.message import ConfState
 from node.raft.quorum import majority
 from store.boot import MemoryStore
-from store.errors import Quarantined
+from store.errors import DiskFailed, Quarantined
 from tests.simulator import equipment
 from tests.simulator.calm import Calm
 from tests.simulator.churn import confs_of, keep_roster
@@ -58,6 +58,8 @@ class World:
         self.quiet = False
         self.gone: dict[int, str] = {}
         """Members that never come back, and why: removed, or their disk cannot be trusted."""
+        self._confs: dict[int, list[ConfState]] = {}
+        """What each member knew when it was last looked at."""
         self.joined = set(range(1, plan.members + 1))
         """Members that have been started at least once, or belong to the founders."""
         self.removed: dict[int, None] = {}
@@ -263,7 +265,7 @@ class World:
             node.start()
         except Quarantined as refusal:
             self.lose(node, str(refusal))
-        except self._died as death:
+        except (DiskFailed, self._died) as death:
             self.trace.say(node.id, "dies at start", why=str(death))
             self._start_later(node)
         else:
@@ -293,9 +295,15 @@ class World:
     def can_lose(self, node: Node) -> bool:
         """Whether the cluster would have a majority without this member, in every configuration
         that somebody may act by."""
-        left = {each.id for each in self.nodes if each.id not in self.gone} - {node.id}
-        return all(
-            len(left & set(conf.voters)) >= majority(len(conf.voters)) for conf in self.confs()
+        left = {each.id for each in self.nodes if not self._is_doomed(each)} - {node.id}
+        confs = self.confs() or [ConfState(voters=tuple(range(1, self.plan.members + 1)))]
+        return all(len(left & set(conf.voters)) >= majority(len(conf.voters)) for conf in confs)
+
+    def _is_doomed(self, node: Node) -> bool:
+        """Whether a member is lost, or will turn out to be."""
+        disk = node.engine
+        return node.id in self.gone or bool(
+            getattr(disk, "damaged", "") or getattr(disk, "must_refuse", "")
         )
 
     def confs(self) -> list[ConfState]:
@@ -303,8 +311,10 @@ class World:
         applied, and of the changes in their logs."""
         found: dict[ConfState, None] = {}
         for node in self.nodes:
-            for conf in confs_of(node):
-                found[conf] = None
+            if node.up:
+                self._confs[node.id] = list(confs_of(node))
+            if node.id not in self.gone:
+                found.update(dict.fromkeys(self._confs.get(node.id, ())))
         return list(found)
 
     def describe(self) -> str:
@@ -320,6 +330,8 @@ class World:
             observer.started(node)
 
     def _ended(self, node: Node) -> None:
+        if self.plan.spares:
+            self._confs[node.id] = list(confs_of(node))
         for observer in self.observers:
             observer.ended(node)
 
