@@ -223,7 +223,7 @@ def compose(
     election_seconds = ticks.election * ticks.tick_ms / 1000
     patience = limits.request_timeout_ms / 1000 + 2 * election_seconds
     disk = Disk(store.image, store.log, store.writer, store.view, store.engine)
-    machine = Machine(store.view, disk.applied.index)
+    machine = Machine(store.view, disk.applied.index, config.member_id)
     hub = WatchHub(
         machine,
         sinks.response_header,
@@ -327,7 +327,7 @@ def compose(
         transfers=Transfers(election_seconds),
         hub=hub,
         machine=machine,
-        new_machine=lambda: Machine(store.view, disk.applied.index),
+        new_machine=lambda: Machine(store.view, disk.applied.index, config.member_id),
         adopt_conf=adopt_conf,
         reporter=reporter,
         member_id=config.member_id,

@@ -1,7 +1,11 @@
 """Alarms: who raised what, kept until disarmed, and what they forbid.
 
-NOSPACE forbids what grows the store; CORRUPT forbids all of the keyspace and its leases.
-Source: etcd server/etcdserver/api/v3alarm/alarms.go, apply.go.
+NOSPACE forbids what grows the store. CORRUPT forbids all of the keyspace and its leases: to the
+member that it names, whose state is not that of the others; to everybody when it names none (id 0,
+as in etcd), because the members disagree and nobody knows who is right. etcd refuses everywhere in
+the first case too; here those that agree go on.
+
+Source: etcd server/etcdserver/api/v3alarm/alarms.go, apply.go, corrupt.go.
 """
 
 from __future__ import annotations
@@ -17,18 +21,24 @@ from node.status import Alarm
 
 _KEY = Struct(">Qi")
 _PRESENT = b""
+NOBODY = 0
+"""The member of an alarm that names none."""
 
 
 class Alarms:
     """The raised alarms, in memory beside their records: every request asks for them."""
 
-    __slots__ = ("_raised", "corrupt", "no_space")
+    __slots__ = ("_member_id", "_raised", "accused", "corrupt", "no_space")
 
-    def __init__(self, view: View) -> None:
-        """Load; there are at most two per member."""
+    def __init__(self, view: View, member_id: int = NOBODY) -> None:
+        """Load; there are at most two per member. `member_id` is whose machine this is."""
+        self._member_id = member_id
         self._raised: set[Alarm] = set()
         self.no_space = False
         self.corrupt = False
+        """CORRUPT without a name: nothing is applied any more."""
+        self.accused = False
+        """CORRUPT with this member's name: it answers no reads. It applies like all others."""
         for key, _ in view.scan(ALARM, table_end(ALARM)):
             self._raised.add(Alarm(*_KEY.unpack_from(key, 1)))
         self._note()
@@ -62,10 +72,19 @@ class Alarms:
         self._note()
         return b"".join(field(2, _encoded(alarm)) for alarm in chosen), effects
 
+    def forget(self, member_id: int) -> list[Operation]:
+        """A member was removed, and its data with it: nobody is to be warned of them any more."""
+        alarm = Alarm(member_id, rpc.CORRUPT)
+        if alarm not in self._raised:
+            return []
+        self._raised.discard(alarm)
+        self._note()
+        return [(_key(alarm), None)]
+
     def _note(self) -> None:
-        kinds = {alarm.kind for alarm in self._raised}
-        self.no_space = rpc.NOSPACE in kinds
-        self.corrupt = rpc.CORRUPT in kinds
+        self.no_space = any(alarm.kind == rpc.NOSPACE for alarm in self._raised)
+        self.corrupt = Alarm(NOBODY, rpc.CORRUPT) in self._raised
+        self.accused = Alarm(self._member_id, rpc.CORRUPT) in self._raised
 
 
 def _key(alarm: Alarm) -> bytes:

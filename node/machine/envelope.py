@@ -42,6 +42,8 @@ class RequestKind(IntEnum):
     """`etcdserverpb.Member`, in the context of a change of the configuration."""
     MEMBER_UPDATE = 12
     """`etcdserverpb.Member`: an operator gives a member other peer URLs."""
+    STATE_CHECK = 13
+    """Empty: every member takes the checksum of its state at this index. Changes nothing."""
 
 
 class Envelope(NamedTuple):

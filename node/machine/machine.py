@@ -23,7 +23,7 @@ from google.protobuf.message import DecodeError
 
 from node.errors import InvariantViolated
 from node.machine import history, kv, lease, txn
-from node.machine.alarm import Alarms
+from node.machine.alarm import NOBODY, Alarms
 from node.machine.answer import (
     Answer,
     Applied,
@@ -42,6 +42,7 @@ from node.machine.lease import Lease
 from node.machine.range import range_body
 from node.machine.record import COMPACT_REVISION, number
 from node.machine.roster import Roster
+from node.machine.state_hash import StateHash
 from node.machine.view import View
 from node.machine.wire import varint
 from node.proto import rpc
@@ -53,12 +54,15 @@ class Machine:
 
     __slots__ = ("_alarms", "_apply", "_compaction", "_keyspace", "_roster", "applied_index")
 
-    def __init__(self, view: View, applied_index: int = 0) -> None:
-        """Load from a view, which stands for the log up to `applied_index`."""
+    def __init__(self, view: View, applied_index: int = 0, member_id: int = NOBODY) -> None:
+        """Load from a view, which stands for the log up to `applied_index`.
+
+        `member_id` is whose machine it is: reads depend on it, what is applied never does.
+        """
         self.applied_index = applied_index
         self._keyspace = Keyspace(view)
         self._compaction = Compaction(self._keyspace)
-        self._alarms = Alarms(view)
+        self._alarms = Alarms(view, member_id)
         self._roster = Roster(view)
         self._apply: dict[int, Callable[[bytes], Applied]] = {
             RequestKind.PUT: self._put,
@@ -70,6 +74,7 @@ class Machine:
             RequestKind.ALARM: self._alarm,
             RequestKind.MEMBER_PUBLISH: self._member_publish,
             RequestKind.MEMBER_UPDATE: self._member_update,
+            RequestKind.STATE_CHECK: self._state_check,
         }
 
     # Applying.
@@ -114,7 +119,7 @@ class Machine:
             case RequestKind.MEMBER_ADD:
                 effects = self._roster.add(member)
             case RequestKind.MEMBER_REMOVE:
-                effects = self._roster.remove(member.ID)
+                effects = [*self._roster.remove(member.ID), *self._alarms.forget(member.ID)]
             case RequestKind.MEMBER_PROMOTE:
                 effects = []
             case _:
@@ -145,9 +150,14 @@ class Machine:
         """Whether all that a compaction to `revision` obsoletes is gone from the view."""
         return self._compaction.done(revision)
 
+    @property
+    def accused(self) -> bool:
+        """Whether the CORRUPT alarm names this member, or nobody, which means everybody."""
+        return self._alarms.accused or self._alarms.corrupt
+
     def range(self, request: rpc.RangeRequest) -> Answer | Refusal:
         """Answer a Range. Refuses by Corrupt, FutureRevision, Compacted."""
-        if self._alarms.corrupt:
+        if self.accused:
             return Corrupt()
         keyspace = self._keyspace
         refusal = keyspace.check_revision(request.revision)
@@ -158,7 +168,7 @@ class Machine:
 
     def read_txn(self, request: rpc.TxnRequest) -> Answer | Refusal:
         """Answer a txn that `validate.is_read_only`. Refuses as `range` does."""
-        if self._alarms.corrupt:
+        if self.accused:
             return Corrupt()
         chosen = txn.plan(self._keyspace.view, request)
         refusal = txn.check(self._keyspace, chosen)
@@ -216,6 +226,16 @@ class Machine:
             return refusal
         upto = revision if revision > 0 else self.revision
         return digest(self._keyspace.view, upto, self.compact_revision)
+
+    def state_hash(self) -> StateHash | None:
+        """Begin to take the checksum of the state as it is now.
+
+        None: a compaction is under way here, so that nobody else holds the same records.
+        """
+        compacted = self._keyspace.compact_revision
+        if not self._compaction.done(compacted):
+            return None
+        return StateHash(self._keyspace.view, compacted)
 
     # One method for each kind of entry.
 
@@ -299,6 +319,9 @@ class Machine:
         if isinstance(updated, Refusal):
             return Applied(updated)
         return Applied(Answer(self.revision, b""), updated)
+
+    def _state_check(self, encoded: bytes) -> Applied:
+        return Applied(Answer(self.revision, b""))
 
     def _advance(self, index: int) -> None:
         if index <= self.applied_index:

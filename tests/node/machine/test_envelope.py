@@ -48,4 +48,5 @@ def test_request_kinds_keep_their_numbers() -> None:
         "MEMBER_REMOVE": 10,
         "MEMBER_PROMOTE": 11,
         "MEMBER_UPDATE": 12,
+        "STATE_CHECK": 13,
     }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from node.errors import InvariantViolated
 from node.machine.answer import Answer, LeaseChange, LeaseChangeKind
 from node.machine.envelope import RequestKind
-from node.machine.errors import Compacted, FutureRevision, Malformed, Refusal
+from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, Refusal
 from node.machine.machine import Machine
 from node.machine.view import MemoryView
 from node.proto import rpc
@@ -219,3 +219,42 @@ def test_range_answer_is_spliced_from_stored_bytes() -> None:
     assert isinstance(answer, Answer)
     again = rpc.RangeResponse.FromString(answer.body)
     assert again.SerializeToString() == answer.body
+
+
+def raise_corrupt(replica: Replica, member_id: int) -> None:
+    request = rpc.AlarmRequest(
+        action=rpc.AlarmRequest.ACTIVATE, memberID=member_id, alarm=rpc.CORRUPT
+    )
+    replica.apply(RequestKind.ALARM, request)
+
+
+def test_accusedMember_answersNoReads_andAppliesLikeTheOthers() -> None:
+    replica = Replica()
+    replica.put(b"a")
+    raise_corrupt(replica, 5)
+    accused = Machine(replica.view, replica.machine.applied_index, member_id=5)
+    other = Machine(replica.view, replica.machine.applied_index, member_id=6)
+    request = rpc.PutRequest(key=b"a", value=b"2")
+
+    assert accused.accused
+    assert accused.range(rpc.RangeRequest(key=b"a")) == Corrupt()
+    assert accused.read_txn(rpc.TxnRequest()) == Corrupt()
+    assert not other.accused
+    assert isinstance(other.range(rpc.RangeRequest(key=b"a")), Answer)
+    index = accused.applied_index + 1
+    assert accused.apply(index, RequestKind.PUT, request.SerializeToString()) == other.apply(
+        index, RequestKind.PUT, request.SerializeToString()
+    )
+
+
+def test_corruptAlarmOfAMember_goesWithTheMember() -> None:
+    replica = Replica()
+    raise_corrupt(replica, 5)
+    raise_corrupt(replica, 6)
+    member = rpc.Member(ID=5).SerializeToString()
+    applied = replica.machine.change_members(3, RequestKind.MEMBER_REMOVE, member, (4, 5, 6), ())
+    replica.view.stage(applied.effects)
+
+    assert [alarm.member_id for alarm in replica.machine.alarms()] == [6]
+    replica.restart()
+    assert [alarm.member_id for alarm in replica.machine.alarms()] == [6]
