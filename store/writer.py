@@ -218,12 +218,18 @@ class Writer:
 
 
 class SteppedWriter:
-    """A writer whose owner decides when, and how much of the queue, becomes durable."""
+    """A writer whose owner decides when, and how much of the queue, becomes durable.
+
+    `step` does at once what the thread does in three strides: `take`, `write`, `acknowledge`.
+    Between them the owner may let the loop run, or end the process.
+    """
 
     def __init__(self, committer: Committer, intake: Intake) -> None:
         self._committer = committer
         self._intake = intake
         self._queue: deque[Admitted] = deque()
+        self._group: list[Admitted] = []
+        self._written = False
         self._syncs = _SyncTimes()
 
     @property
@@ -245,20 +251,51 @@ class SteppedWriter:
     def has_room(self) -> bool:
         return self._intake.has_room()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a group is under way."""
+        return bool(self._group)
+
+    @property
+    def written(self) -> bool:
+        """Whether a group is on disk that nobody has heard of yet."""
+        return self._written
+
     def step(self, batches_max: int | None = None) -> bool:
-        """Write up to `batches_max` queued batches as one group; False: nothing was queued."""
-        count = len(self._queue) if batches_max is None else min(batches_max, len(self._queue))
-        group = [self._queue.popleft() for _ in range(count)]
-        if not group:
+        """Make up to `batches_max` queued batches durable as one group; False: nothing to do.
+
+        Ends a group that is under way before it takes another one.
+        """
+        if not self._group and not self.take(batches_max):
             return False
-        self._committer.write(group)
-        self._intake.durable_bytes = group[-1].bytes_total
-        self._intake.durable_seq = group[-1].head.write_seq
+        if not self._written:
+            self.write()
+        self.acknowledge()
         return True
 
+    def take(self, batches_max: int | None = None) -> bool:
+        """Choose the batches of the next group; False: nothing was queued."""
+        check(not self._group, "a group before the last one was acknowledged")
+        count = len(self._queue) if batches_max is None else min(batches_max, len(self._queue))
+        self._group = [self._queue.popleft() for _ in range(count)]
+        return bool(self._group)
+
+    def write(self) -> None:
+        """Write the group that was taken. Whatever it raises, the owner ends the process."""
+        self._committer.write(self._group)
+        self._written = True
+
+    def acknowledge(self) -> None:
+        """Let the loop know of the group that was written."""
+        check(self._written, "a group is acknowledged that was not written")
+        self._intake.durable_bytes = self._group[-1].bytes_total
+        self._intake.durable_seq = self._group[-1].head.write_seq
+        self._group = []
+        self._written = False
+
     def tidy(self) -> bool:
-        """What the idle thread would do; False when nothing is left to do."""
-        return self._committer.tidy() or self._committer.compact()
+        """What the idle thread would do; False when there is nothing, or it is not idle."""
+        return not self._group and (self._committer.tidy() or self._committer.compact())
 
     def take_durable(self) -> int:
         return self._intake.durable_seq
