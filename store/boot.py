@@ -18,7 +18,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from store import record
-from store.commit import Committer, Intake
+from store.commit import Committer, Intake, figures_of
 from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine, Operation
@@ -164,6 +164,7 @@ def _trust(
         log = DurableLog(engine)
         image = _verified_image(log, engine, config)
         _compare(image, mark.figures, cluster_id, member_id)
+        _catch_up(mark, image)
     except BaseException:
         engine.close()
         raise
@@ -206,32 +207,17 @@ def _engine_of(
     first_conf: bytes | None,
     first_position: Position,
 ) -> EngineT:
+    """Nothing was acknowledged as long as the mark is at 0: what an interrupted try left may go."""
     figures = mark.figures
     if figures.write_seq == 0 and first_conf is not None:
         meta = Meta(figures.uuid, cluster_id, member_id)
-        records = first_records(meta, first_conf, first_position)
-        return _create(medium, mark, records, first_position, config)
+        return medium.create_engine(config, first_records(meta, first_conf, first_position))
     if not medium.holds_database():
         raise Quarantined(
             f"the database is gone: batch {figures.write_seq} was acknowledged, "
             f"but {medium.name} is missing or empty"
         )
     return medium.open_engine(config)
-
-
-def _create(
-    medium: Medium[EngineT],
-    mark: Mark,
-    records: list[Operation],
-    position: Position,
-    config: StoreConfig,
-) -> EngineT:
-    """Nothing was acknowledged as long as the mark is at 0: what an interrupted try left may go."""
-    engine = medium.create_engine(config, records)
-    figures = mark.figures
-    index, term = position.index, position.term
-    mark.update(MarkFigures(figures.uuid, figures.member_id, 1, term, 0, index, term))
-    return engine
 
 
 def _verified_image(log: DurableLog, engine: Engine, config: StoreConfig) -> LogImage:
@@ -257,3 +243,15 @@ def _compare(image: LogImage, mark: MarkFigures, cluster_id: int, member_id: int
             f"the disk lost its tail: batch {mark.write_seq} was acknowledged, "
             f"but the database ends at {image.write_seq}"
         )
+
+
+def _catch_up(mark: Mark, image: LogImage) -> None:
+    """The mark knows of all that this member is about to speak for.
+
+    Behind the database it may be after a death between sync and mark, or after a power cut, which
+    sets an unsynced mark back. What was read is acknowledged as soon as a peer asks for it, without
+    another write. And at 0 the mark would say that the whole database may go.
+    """
+    if mark.figures.write_seq < image.write_seq:
+        mark.update(figures_of(image.meta, Head(image.write_seq, image.hard_state, image.last)))
+        mark.sync()

@@ -22,7 +22,7 @@ from store.engine import Engine, Operation
 from store.errors import QueueFull, check
 from store.log import Batch, Install, LogImage, StoredEntry
 from store.mark import Mark, MarkFigures
-from store.record import HardState, Head, Position
+from store.record import HardState, Head, Meta, Position
 from store.sweep import Sweep
 
 
@@ -187,7 +187,7 @@ class Committer:
         head = group[-1].head
         operations.append((record.HEAD, record.encode_head(head)))
         self._engine.write(operations)
-        self._mark.update(self._figures(head))
+        self._mark.update(figures_of(self._meta, head))
 
     def tidy(self) -> bool:
         """One bounded step of sweeping; False when there is nothing left to sweep."""
@@ -235,17 +235,13 @@ class Committer:
         operations.append((record.GENERATION, record.encode_generation(install.generation)))
         self._generation = install.generation
 
-    def _figures(self, head: Head) -> MarkFigures:
-        hard, last = head.hard_state, head.last
-        return MarkFigures(
-            self._meta.uuid,
-            self._meta.member_id,
-            head.write_seq,
-            hard.term,
-            hard.vote,
-            last.index,
-            last.term,
-        )
+
+def figures_of(meta: Meta, head: Head) -> MarkFigures:
+    """What the mark says once this head is on disk."""
+    hard, last = head.hard_state, head.last
+    return MarkFigures(
+        meta.uuid, meta.member_id, head.write_seq, hard.term, hard.vote, last.index, last.term
+    )
 
 
 def _size_of(batch: Batch) -> int:

@@ -6,9 +6,11 @@ the writer notes after each sync, and before anything is acknowledged, how far t
 boot a database that is behind its mark is not to be trusted.
 
 The file is a shared memory map of two slots, each with its own CRC, written in turn, so that a
-process killed in the middle of an update leaves the other slot whole. It is never synced: the page
-cache outlives the process, and after a power cut an older mark merely detects less. It lives
-*beside* the data directory, so that deleting the directory does not delete the witness.
+process killed in the middle of an update leaves the other slot whole. Updates are not synced: the
+page cache outlives the process, and after a power cut an older mark merely detects less. Boot syncs
+it before anything can be acknowledged, so that it never comes back at 0, which would have the next
+start begin anew. It lives *beside* the data directory, so that deleting the directory does not
+delete the witness.
 
     write_seq 0        creation of the database has begun; nothing was ever acknowledged
     write_seq n        the batch n is on disk
@@ -89,6 +91,11 @@ class Mark:
         start = self._slot * _SLOT_BYTES
         self._slots[start : start + _SLOT.size + _CRC.size] = _encode(figures)
         self._figures = figures
+
+    def sync(self) -> None:
+        """Have what was noted survive the kernel as well."""
+        if isinstance(self._slots, mmap.mmap):
+            self._slots.flush()
 
     def close(self) -> None:
         """Unmap. The file stays."""

@@ -147,6 +147,27 @@ def test_older_mark_does_not_block_a_good_database(written: Written, tmp_path: P
     assert Mark(tmp_path / "n1.mark").figures.write_seq == again.image.write_seq + 1
 
 
+def test_mark_that_is_behind_is_brought_up_to_what_was_read(
+    written: Written, tmp_path: Path
+) -> None:
+    """Without another write: what was read may be acknowledged to whoever asks for it."""
+    path = written.copy(tmp_path)
+    store = open_at(path)
+    write_and_wait(store, Batch())
+    store.close()
+    newer = shutil.copytree(path, tmp_path / "newer")
+    shutil.copy(written.path.with_name("n1.mark"), tmp_path / "n1.mark")
+    open_at(path, first=False).close()
+    shutil.rmtree(path)
+    shutil.copytree(written.path, path)
+
+    with pytest.raises(Quarantined, match="the disk lost its tail: batch 661 was acknowledged"):
+        open_at(path)
+    shutil.rmtree(path)
+    newer.rename(path)
+    open_at(path).close()
+
+
 def test_newer_format_is_refused_in_plain_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,79 @@
+"""Ways in which a write can fail, and what a write is good for.
+
+A fault waits at one stage of the writes, for one kind of them. When it strikes, an exception ends
+whatever the process was doing; nothing of that process runs afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from store import record
+from store.engine import Operation
+from store.memory import MemoryEngineFailed
+
+STAGES = ("before_write", "before_sync", "before_mark", "in_mark", "before_send")
+KINDS = ("chunk", "flip", "sweep", "floor", "conf", "applied", "entries")
+
+CRASH_MARKS = {
+    "chunk": "crash_in_snapshot_chunk",
+    "flip": "crash_at_flip",
+    "sweep": "crash_in_sweep",
+    "floor": "crash_at_compaction",
+    "conf": "crash_at_conf",
+}
+"""The coverage mark of a crash in a write of this kind."""
+
+
+class MachineDied(Exception):
+    """The process ends here, in the middle of what it was doing."""
+
+
+class WriteFailed(MachineDied, MemoryEngineFailed):
+    """The disk refuses a write or its sync; the process ends itself."""
+
+
+class ReadFailed(MachineDied, MemoryEngineFailed):
+    """A block fails its checksum; the process ends itself."""
+
+    def __init__(self) -> None:
+        super().__init__("corruption: block checksum mismatch")
+
+
+@dataclass
+class Fault:
+    """What is to happen at a stage of one of the next writes."""
+
+    stage: str
+    kind: str = "any"
+    """Only writes of this kind count; see `KINDS`."""
+    skip: int = 0
+    """How many of them pass unharmed."""
+    power: bool = False
+    """The machine loses its power with it."""
+    error: str = ""
+    """The process does not die of it at once: it is told of this error."""
+
+
+def kinds_of(batch: Sequence[Operation], values: Mapping[bytes, bytes]) -> tuple[str, ...]:
+    """What a write is good for, out of `KINDS`, and "any"."""
+    keys = {key for key, _ in batch}
+    current = record.state_prefix(_generation(values.get(record.GENERATION)))
+    found = {
+        "chunk": any(
+            key[:1] == record.STATE and key[:2] != current and value is not None
+            for key, value in batch
+        ),
+        "flip": record.GENERATION in keys,
+        "sweep": record.HEAD not in keys,
+        "floor": record.FLOOR in keys and record.HEAD in keys,
+        "conf": record.CONF in keys,
+        "applied": record.APPLIED in keys,
+        "entries": any(key[:1] == record.ENTRY and value is not None for key, value in batch),
+    }
+    return ("any", *(kind for kind in KINDS if found[kind]))
+
+
+def _generation(value: bytes | None) -> int:
+    return record.decode_generation(value) if value is not None else 0
