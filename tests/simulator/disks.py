@@ -1,0 +1,248 @@
+"""The members' disks in a simulated world: how they are paced, and what may happen to them.
+
+A `PacedWriter` takes the place of the writer thread: a group takes as long as the disk is slow,
+what arrives meanwhile waits for the next group, and now and then the loop gets a turn between the
+write and the news of it. The actions make trouble; `Keeper` ends it when calm begins, and takes
+members out whose disk is damaged although nobody has read the damage yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING
+
+from store.boot import MemoryStore
+from store.errors import DiskFailed, Quarantined
+from store.writer import SteppedWriter
+from tests.simulator.disk_fault import KINDS, STAGES, Fault, MachineDied
+from tests.simulator.observer import Observer, fail
+from tests.simulator.simulated_disk import SimulatedDisk
+from tests.support.member_cluster import Node
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+__all__ = [
+    "DISK_ACTIONS",
+    "DISK_WEIGHTS",
+    "MachineDied",
+    "SimulatedDisk",
+    "disk_of",
+    "make_disk",
+    "open_store",
+]
+
+
+class PacedWriter(SteppedWriter):
+    """A writer that is as fast as its disk."""
+
+    def __init__(
+        self, writer: SteppedWriter, disk: SimulatedDisk, clock: Callable[[], float]
+    ) -> None:
+        """Take over a writer that has not been given anything yet."""
+        super().__init__(writer._committer, writer._intake)
+        self._disk = disk
+        self._clock = clock
+        self._due = 0.0
+
+    def step(self, batches_max: int | None = None) -> bool:
+        """Do what the disk has time for; False: nothing was acknowledged."""
+        disk = self._disk
+        if disk.stalled:
+            return False
+        if disk.latency[1] == 0.0 and not self.busy:
+            return super().step(batches_max)
+        if not self.busy:
+            if not self.take(batches_max):
+                return False
+            self._due = self._clock() + disk.chance.uniform(*disk.latency)
+        if self._clock() < self._due:
+            return False
+        if not self.written:
+            self.write()
+            if disk.latency[1] and disk.chance.random() < 0.5:
+                return False  # the loop may run before it hears of the write
+        self.acknowledge()
+        return True
+
+
+class Keeper(Observer):
+    """Ends the disks' faults when calm begins."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def calming(self) -> None:
+        for node in self._world.nodes:
+            disk = disk_of(node)
+            disk.mend()
+            if disk.damaged or disk.must_refuse:
+                self._world.lose(node, disk.damaged or disk.must_refuse)
+
+
+def make_disk(world: World, member: int) -> SimulatedDisk:
+    """The disk of a member, and whoever ends its faults."""
+    if not any(isinstance(observer, Keeper) for observer in world.observers):
+        world.observers.append(Keeper(world))
+    return SimulatedDisk(Random(f"disk/{world.plan.seed}/{member}"), world.marks.hit)
+
+
+def disk_of(node: Node) -> SimulatedDisk:
+    """Under its full name."""
+    assert isinstance(node.engine, SimulatedDisk)
+    return node.engine
+
+
+def open_store(world: World, node: Node) -> MemoryStore:
+    """Open what lies on a member's disk, by the product's own boot.
+
+    Raises:
+        Quarantined: it must not be trusted.
+        MachineDied: in the middle of it, or because it cannot be opened now.
+        SimulationFailed: it was trusted although acknowledged writes are missing.
+    """
+    disk = disk_of(node)
+    try:
+        store = node.open_store()
+    except DiskFailed as failure:
+        raise MachineDied(failure.reason) from failure
+    except Quarantined:
+        world.marks.hit("quarantine_entered")
+        raise
+    if disk.must_refuse:
+        fail("a disk was trusted that must not be", member=node.id, because=disk.must_refuse)
+    if store.image.write_seq < disk.acknowledged:
+        fail("an acknowledged batch was lost", member=node.id, wanted=disk.acknowledged)
+    writer = PacedWriter(store.writer, disk, lambda: world.now)
+    return replace(store, writer=writer)
+
+
+# -- what may happen -----------------------------------------------------------------------------
+
+
+def crash_at_write(world: World, node: Node) -> None:
+    """The process ends in one of its next writes; if one waits, in that."""
+    chance = world.chance
+    disk_of(node).fault = Fault(
+        chance.choice(STAGES), skip=chance.choice([0, 0, 0, 1, 3]), power=chance.random() < 0.4
+    )
+    world.sync(node, chance.choice([1, 2, None]))
+
+
+def crash_at_kind(world: World, node: Node) -> None:
+    """The process ends in the next write of a rare kind."""
+    chance = world.chance
+    disk_of(node).fault = Fault(
+        chance.choice(STAGES), chance.choice(KINDS), power=chance.random() < 0.4
+    )
+
+
+def write_fails(world: World, node: Node) -> None:
+    """One of the next writes or syncs fails, or there is no room any more."""
+    chance, disk = world.chance, disk_of(node)
+    stage, error = chance.choice(
+        [
+            ("before_write", "no space left on device"),
+            ("before_write", "input/output error"),
+            ("before_sync", "input/output error"),
+        ]
+    )
+    disk.fault = Fault(stage, skip=chance.randrange(4), error=error)
+    if chance.random() < 0.3:
+        disk.full = True
+        world.later(chance.uniform(0, 5), lambda: make_room(disk))
+
+
+def make_room(disk: SimulatedDisk) -> None:
+    disk.full = False
+
+
+def slow_disk(world: World, node: Node) -> None:
+    """Every group takes its time, or none at all again."""
+    worst = world.chance.choice([0.0, 0.0, 0.02, 0.1, 0.5, 5.0])
+    disk_of(node).latency = (world.chance.choice([0.0, worst / 2]), worst)
+
+
+def hang_disk(world: World, node: Node) -> None:
+    """It completes nothing any more, for a while."""
+    disk = disk_of(node)
+    disk.stalled = True
+    world.later(world.chance.uniform(0, 10), lambda: resume_disk(disk))
+
+
+def resume_disk(disk: SimulatedDisk) -> None:
+    disk.stalled = False
+
+
+def power_loss(world: World, node: Node) -> None:
+    """One member's machine goes dark."""
+    if node.up:
+        die_writing(world, node)
+        world.crash(node, why="power loss")
+    disk_of(node).power_loss()
+
+
+def blackout(world: World, node: Node) -> None:
+    """The host of all members goes dark."""
+    for each in world.nodes:
+        power_loss(world, each)
+
+
+def die_writing(world: World, node: Node) -> None:
+    """What was under way may have come as far as the page cache."""
+    if world.chance.random() < 0.7:
+        disk_of(node).fault = Fault("before_sync")
+        world.sync(node)
+        disk_of(node).fault = None
+
+
+def lose_tail(world: World, node: Node) -> None:
+    """The last writes of a member vanish while it is down."""
+    disk = disk_of(node)
+    if may_damage(world, node):
+        world.crash(node, why="before damage")
+        disk.lose_tail(world.chance.choice([1, 2, 5, 20]))
+
+
+def damage_record(world: World, node: Node) -> None:
+    """A record does not read back any more."""
+    disk = disk_of(node)
+    if may_damage(world, node):
+        world.crash(node, why="before damage")
+        if world.chance.random() < 0.1:
+            disk.damage_mark()
+        else:
+            world.trace.say(node.id, "is damaged", what=disk.damage())
+
+
+def may_damage(world: World, node: Node) -> bool:
+    """Whether the cluster can do without this member for ever."""
+    disk = disk_of(node)
+    return not (world.quiet or disk.damaged or disk.must_refuse) and world.can_lose(node)
+
+
+DISK_ACTIONS = {
+    "crash_at_write": crash_at_write,
+    "crash_at_kind": crash_at_kind,
+    "write_fails": write_fails,
+    "slow_disk": slow_disk,
+    "hang_disk": hang_disk,
+    "power_loss": power_loss,
+    "blackout": blackout,
+    "lose_tail": lose_tail,
+    "damage_record": damage_record,
+}
+
+DISK_WEIGHTS = {
+    "crash_at_write": 0.6,
+    "crash_at_kind": 0.3,
+    "write_fails": 0.3,
+    "slow_disk": 0.4,
+    "hang_disk": 0.2,
+    "power_loss": 0.2,
+    "blackout": 0.05,
+    "lose_tail": 0.1,
+    "damage_record": 0.1,
+}
