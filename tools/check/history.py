@@ -13,7 +13,8 @@ know is written as such:
     unknown  it may have taken effect, at any time after its start, also after `end_ns`, or never
 
 When in doubt a recorder writes `unknown`. A wrong `failed` turns into a false alarm, a needless
-`unknown` only makes the checks weaker. Two rules for workloads make the checks strong: every value
+`unknown` only makes the checks weaker. A harness that can read the members' logs may settle unknown
+outcomes: what is in no log has failed, and for the rest it knows a time (`taken_ns`). Two rules for workloads make the checks strong: every value
 is written at most once, and no lease id is granted twice.
 """
 
@@ -188,6 +189,8 @@ class Operation(Struct, frozen=True, omit_defaults=True, tag="operation"):
     `intended_ns` is when an open-loop workload meant to start it (latency is counted from there),
     `start_ns` when it was sent. `end_ns` is None where the client had to leave without an answer.
     `response` stands exactly with outcome `ok`, `error` (the server's text) with the others.
+    `taken_ns` belongs to outcome `unknown`: not told to the client, but known to the harness, it
+    had taken effect by then. None: it may have done so at any time, or never.
     """
 
     id: int
@@ -200,6 +203,7 @@ class Operation(Struct, frozen=True, omit_defaults=True, tag="operation"):
     request: Request
     response: Response | None = None
     error: str = ""
+    taken_ns: int | None = None
 
 
 class Event(Struct, frozen=True, omit_defaults=True):

@@ -5,8 +5,9 @@ of a whole is linearizable only if that of each key is (Herlihy and Wing, locali
 
 A configuration is (which operations are done, state of the key). From it each operation may be next
 that started before every open one ended; those with an unknown outcome may be next from their start
-on, or never. Configurations that were met before are not entered again. A key is in order when all
-answered operations are done:
+on, or never; where the harness knows by when one had happened, it has an end like the answered.
+Configurations that were met before are not entered again. A key is in order when all operations
+with an end are done:
 
     client 1   |---put a=1---|                      get may come before or after the put,
     client 2        |---get a -> nothing---|        but not before one that ended earlier
@@ -209,9 +210,8 @@ def _vanishings(leases: dict[int, int], operations: Sequence[Operation]) -> Iter
 
 
 def _call(operation: Operation, branches: tuple[Branch, ...]) -> Call:
-    answered = operation.response is not None and operation.end_ns is not None
-    end_ns = operation.end_ns if answered and operation.end_ns is not None else _NEVER
-    return Call(operation.start_ns, end_ns, branches, operation)
+    end_ns = operation.taken_ns if operation.response is None else operation.end_ns
+    return Call(operation.start_ns, _NEVER if end_ns is None else end_ns, branches, operation)
 
 
 def _keys(history: History) -> set[bytes]:

@@ -163,7 +163,10 @@ def project(operation: Operation, key: bytes) -> tuple[Branch, ...]:
     if response is not None:
         branch = tuple(_told(request, response, key, response.revision))
         return (branch,) if branch else ()
-    return tuple(branch for branch in _open(request, key) if _has_effect(branch))
+    branches = _open(request, key)
+    if operation.taken_ns is not None:  # it happened, perhaps by a branch without effect here
+        return branches if any(map(_has_effect, branches)) else ()
+    return tuple(branch for branch in branches if _has_effect(branch))
 
 
 def _has_effect(branch: Branch) -> bool:
