@@ -1,0 +1,1 @@
+"""Bugs planted into the product, to prove that the simulator would find them."""

@@ -1,0 +1,118 @@
+"""Planted bugs of what clients see: watches, leases, answers; and of applying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from node.applier import Applier
+from node.housekeeping import HOUSEKEEPING_MS, Housekeeping, revocation
+from node.machine.envelope import RequestKind
+from node.proposals import Proposals
+from node.raft import roster
+from node.raft.message import ConfState, Entry
+from node.watch.hub import History, WatchHub
+from node.watch.stream import Stream
+from node.watch.watcher import Watcher
+from tests.simulator.mutants.mutant import mutant
+
+
+@mutant(32, "a watcher jumps over what is compacted", family="leases")
+def watcher_jumps(patch: pytest.MonkeyPatch) -> None:
+    """A watcher that comes too late goes on at the compact revision instead of being told that it
+    has missed events.
+
+    Caught by: 9, the judge of watches: events are missing.
+    """
+
+    def end_compacted(self: WatchHub, stream: Stream, watcher: Watcher) -> None:
+        watcher.next_revision = self._history.compact_revision
+
+    patch.setattr(WatchHub, "_end_compacted", end_compacted)
+
+
+@mutant(33, "a snapshot rewinds the watchers", family="leases")
+def watcher_rewound(patch: pytest.MonkeyPatch) -> None:
+    """When a snapshot replaces the history, synced watchers go on from where they fell behind the
+    last time, not from what they have seen since.
+
+    Caught by: 9, the judge of watches: events come twice.
+    """
+
+    def replace_history(self: WatchHub, history: History) -> None:
+        self._history = history
+        self.revision = history.revision
+        for stream in self._streams.values():
+            for watcher in stream.watchers.values():
+                if watcher.synced:
+                    self._synced.discard(watcher)
+                    self._become_behind(stream, watcher)
+
+    patch.setattr(WatchHub, "replace_history", replace_history)
+
+
+@mutant(34, "a deposed leader revokes leases", family="leases")
+def deposed_revokes(patch: pytest.MonkeyPatch) -> None:
+    """Revocations are forwarded like any other proposal. A leader that was deposed while it was
+    paused finds all leases overdue and has its successor revoke them, who has renewed them since.
+
+    Caught by: 9, the judge of leases: a lease ends before its time.
+    """
+
+    def expire_leases(self: Housekeeping, now: float) -> None:
+        parts = self._parts
+        per_round = max(1, int(self._limits.lease_expiries_per_second * HOUSEKEEPING_MS / 1000))
+        due = parts.leases.due(now, per_round)
+        if due:
+            parts.core.propose(
+                [parts.proposals.unasked(RequestKind.LEASE_REVOKE, revocation(i)) for i in due]
+            )
+
+    patch.setattr(Housekeeping, "_expire_leases", expire_leases)
+
+
+@mutant(35, "a request's number is used again after a restart")
+def number_reused(patch: pytest.MonkeyPatch) -> None:
+    """Sequences begin at one in each process. An entry of the former process that is applied late
+    is taken for the request that has its number now, whose client is told of another's outcome.
+
+    Caught by: 9, the clients' history: a put is answered with the revision of another.
+    """
+    init: Callable[..., None] = Proposals.__init__
+
+    def restart_at_one(self: Proposals, origin: int, first_sequence: int, **rest: object) -> None:
+        init(self, origin, 0, **rest)
+
+    patch.setattr(Proposals, "__init__", restart_at_one)
+
+
+@mutant(36, "the order of a set leaks into messages", hash_seeds=True)
+def order_leaks(patch: pytest.MonkeyPatch) -> None:
+    """The members are walked in the order of a set of names, which is another in each process.
+
+    Caught by: 14, the same seed gives another trace under another PYTHONHASHSEED.
+    """
+
+    def members_of(conf: ConfState) -> tuple[int, ...]:
+        everyone = {*conf.voters, *conf.voters_outgoing, *conf.learners, *conf.learners_next}
+        return tuple(int(name, 16) for name in {f"{member:016x}" for member in everyone})
+
+    patch.setattr(roster, "members_of", members_of)
+
+
+@mutant(37, "an error while applying is swallowed")
+def error_swallowed(patch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with one entry is passed over, so that the member lives on without its
+    effects, in a state that nobody else has.
+
+    Caught by: 10, replicas that have applied the same differ; 12, a request without an answer.
+    """
+    apply_request = Applier._apply_request
+
+    def apply_if_possible(self: Applier, entry: Entry) -> None:
+        with suppress(Exception):
+            apply_request(self, entry)
+
+    patch.setattr(Applier, "_apply_request", apply_if_possible)
