@@ -1,0 +1,77 @@
+"""One leader per term and one vote per member and term, over all time; a leader has it all.
+
+Source: Raft paper, figure 3: election safety, leader completeness.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from node.raft.errors import LogError
+from node.raft.message import Append, Heartbeat, InstallSnapshot, TimeoutNow, Vote, VoteReply
+from node.raft.ready import Ready, Role
+from tests.simulator.invariants.ledger import BASE
+from tests.simulator.invariants.tap import Check, Subject
+from tests.simulator.observer import fail
+
+LEADERS = (Append, Heartbeat, InstallSnapshot, TimeoutNow)
+"""What only a leader says."""
+
+
+class Election(Check):
+    """Invariants 1 and 3."""
+
+    sent: ClassVar = {
+        **dict.fromkeys(LEADERS, "leader_spoke"),
+        Vote: "asked_for_vote",
+        VoteReply: "answered_vote",
+    }
+
+    def began(self, subject: Subject) -> None:
+        subject.facts["led"] = 0
+
+    def ready(self, subject: Subject, ready: Ready) -> None:
+        raft = subject.raft
+        if raft.role is Role.LEADER and subject.facts["led"] != raft.term:
+            subject.facts["led"] = raft.term
+            if self.ledger.lead(raft.term, subject.id, subject.number):
+                self._open_term(subject)
+
+    def written(self, subject: Subject) -> None:
+        head = subject.platter.head
+        if head.vote:
+            self.ledger.vote(subject.id, head.term, head.vote)
+
+    def leader_spoke(self, subject: Subject, message: Append) -> None:
+        if message.term != subject.facts["led"]:
+            self.ledger.lead(message.term, subject.id, subject.number)
+
+    def asked_for_vote(self, subject: Subject, message: Vote) -> None:
+        self.ledger.vote(subject.id, message.term, subject.id)
+
+    def answered_vote(self, subject: Subject, message: VoteReply) -> None:
+        if message.granted:
+            self.ledger.vote(subject.id, message.term, message.to)
+
+    def _open_term(self, leader: Subject) -> None:
+        ledger, log = self.ledger, leader.log
+        term, first = leader.raft.term, leader.raft.first_of_term
+        ledger.opened[term] = (first, log.term(first - 1))
+        before = [index for each, index in ledger.committed_in.items() if each < term]
+        index = max(before, default=BASE - 1)
+        if index < log.first_index() - 1:
+            return  # compacted, so it was applied, and is compared there
+        wanted = ledger.term_at(index)
+        try:
+            found = log.term(index) if index < first else 0
+        except LogError:
+            found = 0
+        if found != wanted:
+            fail(
+                "a leader lacks what was committed before",
+                leader=leader.id,
+                term=term,
+                index=index,
+                wanted=wanted,
+                found=found,
+            )
