@@ -164,6 +164,11 @@ class SimulatedDisk(MemoryEngine):
             self._writes.popleft()
 
     @property
+    def synced(self) -> bool:
+        """Whether a power loss would take nothing."""
+        return self._synced_number == self._number
+
+    @property
     def known(self) -> int:
         """The newest batch that the mark knows of; 0 = none, or there is no mark."""
         if self.mark_slots is None:
@@ -206,7 +211,7 @@ class SimulatedDisk(MemoryEngine):
                 self._writes.append(written)
             return False
         if left < known:
-            self.must_refuse = f"its tail is lost: {left} is left of {known}"
+            self.must_refuse = self.damaged = f"its tail is lost: {left} is left of {known}"
         return True
 
     def damage(self) -> str:
