@@ -73,6 +73,8 @@ class Plan:
     """How often each action happens, relative to the others; one that is left out never does."""
     skipped: frozenset[str] = frozenset()
     """Actions that are drawn and do nothing: everything else happens as it would have."""
+    skipped_steps: frozenset[int] = frozenset()
+    """The same for single actions, by the step in which they are drawn."""
     weather: Weather = Weather()
     down_ms: tuple[int, int] = (0, 1_000)
     """How long a member that was killed stays away, from and to."""

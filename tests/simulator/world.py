@@ -19,9 +19,12 @@ from node.raft.message import ConfState
 from node.raft.quorum import majority
 from store.boot import MemoryStore
 from store.errors import DiskFailed, Quarantined
-from tests.simulator import equipment
 from tests.simulator.calm import Calm
 from tests.simulator.churn import confs_of, keep_roster
+from tests.simulator.clients import Clients
+from tests.simulator.disks import MachineDied, disk_of, make_disk, open_store
+from tests.simulator.equipment import ALL_ACTIONS, observe
+from tests.simulator.marks import Marks
 from tests.simulator.network import SimulatedNetwork
 from tests.simulator.observer import Observer, SimulationFailed, fail
 from tests.simulator.plan import PACE, Plan
@@ -65,9 +68,8 @@ class World:
         self.removed: dict[int, None] = {}
         """Members that are known to have been removed."""
         self.observers: list[Observer] = []
-        self.marks = equipment.marks()
-        self.actions = equipment.actions()
-        self._died = equipment.deaths()
+        self.marks = Marks()
+        self.clients: Clients | None = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timed = 0
         self._ticks = 0
@@ -84,7 +86,7 @@ class World:
             start=False,
             ticks=plan.ticks,
             network=self._make_network,
-            make_engine=lambda member: equipment.disk(self, member),
+            make_engine=lambda member: make_disk(self, member),
         )
         self.nodes = list(self.cluster)
         self.cluster.open_store = self._open_store
@@ -92,10 +94,9 @@ class World:
         self.cluster.ended = self._ended
         for node, rate in zip(self.nodes, plan.tick_rates, strict=False):
             node.tick_rate = rate
-        self.clients = equipment.clients(self) if observed else None
         if observed:
-            self.observers += equipment.observers(self)
-        self._schedule = self._draw()
+            observe(self)
+        self._schedule = self.draw()
 
     # Time.
 
@@ -189,23 +190,23 @@ class World:
         elif name == "sync":
             chance = self.chance
             self.sync(node, chance.choice((1, 2, None)), tidy=chance.random() < 0.2)
-        elif name not in self.plan.skipped:
+        elif name not in self.plan.skipped and self.step not in self.plan.skipped_steps:
             self.chance.seed(self.plan.seed << 32 | self.step)
-            self._act(self.actions[name], node)
+            self._act(ALL_ACTIONS[name], node)
         if self.step % LOOK_STEPS == 0:
             self.look()
 
     def _act(self, action: Callable[[World, Node], None], node: Node) -> None:
         try:
             action(self, node)
-        except self._died as death:
+        except MachineDied as death:
             self.crash(node, why=str(death))
         self.touch(node)
 
-    def _draw(self) -> Iterator[tuple[str, Node]]:
+    def draw(self) -> Iterator[tuple[str, Node]]:
         """What is done in each step, and at whom."""
         chance = Random(f"schedule/{self.plan.seed}")
-        names = [name for name in self.plan.weights if name in self.actions or name in PACE]
+        names = [name for name in self.plan.weights if name in ALL_ACTIONS or name in PACE]
         weights = [self.plan.weights[name] for name in names]
         while True:
             drawn = chance.choices(names, weights, k=BLOCK)
@@ -237,7 +238,7 @@ class World:
         """Run what a member's loop has to do; False = nothing."""
         try:
             busy = node.turn()
-        except self._died as death:
+        except MachineDied as death:
             self.crash(node, why=str(death))
             return True
         if busy:
@@ -250,7 +251,7 @@ class World:
             busy = node.sync(batches_max)
             if tidy and node.runs and not node.stalled:
                 node.process.store.writer.tidy()
-        except self._died as death:
+        except MachineDied as death:
             self.crash(node, why=str(death))
             return True
         if busy:
@@ -265,7 +266,7 @@ class World:
             node.start()
         except Quarantined as refusal:
             self.lose(node, str(refusal))
-        except (DiskFailed, self._died) as death:
+        except (DiskFailed, MachineDied) as death:
             self.trace.say(node.id, "dies at start", why=str(death))
             self._start_later(node)
         else:
@@ -301,10 +302,8 @@ class World:
 
     def _is_doomed(self, node: Node) -> bool:
         """Whether a member is lost, or will turn out to be."""
-        disk = node.engine
-        return node.id in self.gone or bool(
-            getattr(disk, "damaged", "") or getattr(disk, "must_refuse", "")
-        )
+        disk = disk_of(node)
+        return node.id in self.gone or bool(disk.damaged or disk.must_refuse)
 
     def confs(self) -> list[ConfState]:
         """Every configuration that is in force somewhere, or may come to be: of what members have
@@ -336,7 +335,7 @@ class World:
             observer.ended(node)
 
     def _open_store(self, node: Node) -> MemoryStore:
-        store = equipment.open_store(self, node)
+        store = open_store(self, node)
         conf = decode_conf(store.image.conf)
         if conf.voters and node.id not in {*conf.voters, *conf.learners}:
             raise Quarantined("removed")  # as the composition root refuses it
