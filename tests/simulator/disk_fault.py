@@ -60,15 +60,15 @@ def kinds_of(batch: Sequence[Operation], values: Mapping[bytes, bytes]) -> tuple
     """What a write is good for, out of `KINDS`, and "any"."""
     keys = {key for key, _ in batch}
     current = record.state_prefix(_generation(values.get(record.GENERATION)))
+    beside = [
+        value for key, value in batch if key[:1] == record.STATE and not key.startswith(current)
+    ]
     found = {
-        "chunk": any(
-            key[:1] == record.STATE and key[:2] != current and value is not None
-            for key, value in batch
-        ),
-        "flip": record.GENERATION in keys,
-        "sweep": record.HEAD not in keys,
-        "floor": record.FLOOR in keys and record.HEAD in keys,
-        "conf": record.CONF in keys,
+        "chunk": any(value is not None for value in beside),
+        "flip": record.GENERATION in keys and record.META not in keys,
+        "sweep": record.HEAD not in keys or None in beside,
+        "floor": record.FLOOR in keys and record.HEAD in keys and record.META not in keys,
+        "conf": record.CONF in keys and record.META not in keys,
         "applied": record.APPLIED in keys,
         "entries": any(key[:1] == record.ENTRY and value is not None for key, value in batch),
     }

@@ -13,6 +13,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from node.raft.message import Entry
 from store.boot import MemoryStore
 from store.errors import DiskFailed, Quarantined
 from store.writer import SteppedWriter
@@ -33,6 +34,10 @@ __all__ = [
     "make_disk",
     "open_store",
 ]
+
+
+WAITING_MAX = 3
+"""Faults that wait for a write of a rare kind, at one disk."""
 
 
 class PacedWriter(SteppedWriter):
@@ -69,10 +74,24 @@ class PacedWriter(SteppedWriter):
 
 
 class Keeper(Observer):
-    """Ends the disks' faults when calm begins."""
+    """Lets processes die in the middle of a turn, and ends the disks' faults when calm begins."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def started(self, node: Node) -> None:
+        applier, disk = node.parts.applier, disk_of(node)
+        apply = applier.apply
+
+        def watched(entries_max: int) -> Entry | None:
+            if disk.faults:
+                disk.reach("before_apply")
+            last = apply(entries_max)
+            if disk.faults:
+                disk.reach("after_apply")
+            return last
+
+        setattr(applier, "apply", watched)  # noqa: B010  mypy calls an assignment an error
 
     def calming(self) -> None:
         for node in self._world.nodes:
@@ -86,7 +105,10 @@ def make_disk(world: World, member: int) -> SimulatedDisk:
     """The disk of a member, and whoever ends its faults."""
     if not any(isinstance(observer, Keeper) for observer in world.observers):
         world.observers.append(Keeper(world))
-    return SimulatedDisk(Random(f"disk/{world.plan.seed}/{member}"), world.marks.hit)
+    disk = SimulatedDisk(Random(f"disk/{world.plan.seed}/{member}"), world.marks.hit)
+    if "crash_at_boot" in world.plan.weights and disk.chance.random() < 0.2:  # while it is made
+        disk.faults.append(Fault(disk.chance.choice(STAGES)))
+    return disk
 
 
 def disk_of(node: Node) -> SimulatedDisk:
@@ -106,7 +128,11 @@ def open_store(world: World, node: Node) -> MemoryStore:
     disk = disk_of(node)
     try:
         store = node.open_store()
+    except MachineDied:
+        world.marks.hit("crash_at_boot")
+        raise
     except DiskFailed as failure:
+        world.marks.hit("disk_full_start")
         raise MachineDied(failure.reason) from failure
     except Quarantined:
         world.marks.hit("quarantine_entered")
@@ -125,23 +151,42 @@ def open_store(world: World, node: Node) -> MemoryStore:
 def crash_at_write(world: World, node: Node) -> None:
     """The process ends in one of its next writes; if one waits, in that."""
     chance = world.chance
-    disk_of(node).fault = Fault(
-        chance.choice(STAGES), skip=chance.choice([0, 0, 0, 1, 3]), power=chance.random() < 0.4
-    )
+    skip = chance.choice([0, 0, 0, 1, 3])
+    disk_of(node).faults.append(Fault(chance.choice(STAGES), skip=skip, power=is_power(world)))
     world.sync(node, chance.choice([1, 2, None]))
 
 
 def crash_at_kind(world: World, node: Node) -> None:
     """The process ends in the next write of a rare kind."""
-    chance = world.chance
-    disk_of(node).fault = Fault(
-        chance.choice(STAGES), chance.choice(KINDS), power=chance.random() < 0.4
-    )
+    chance, faults = world.chance, disk_of(node).faults
+    if len(faults) < WAITING_MAX:
+        faults.append(Fault(chance.choice(STAGES), chance.choice(KINDS), power=is_power(world)))
+
+
+def crash_at_apply(world: World, node: Node) -> None:
+    """The process ends in the middle of one of its next turns."""
+    stage = world.chance.choice(["before_apply", "after_apply"])
+    disk_of(node).faults.append(Fault(stage, skip=world.chance.randrange(3)))
+
+
+def crash_at_boot(world: World, node: Node) -> None:
+    """The next process ends while it brings the mark up to date, or makes its database."""
+    if not node.up:
+        disk_of(node).faults.append(Fault(world.chance.choice(STAGES), power=is_power(world)))
+
+
+def is_power(world: World) -> bool:
+    """Whether the machine goes dark together with the process."""
+    return world.chance.random() < 0.4
 
 
 def write_fails(world: World, node: Node) -> None:
     """One of the next writes or syncs fails, or there is no room any more."""
     chance, disk = world.chance, disk_of(node)
+    if chance.random() < 0.3:
+        disk.full = True
+        world.later(chance.uniform(0, 5), lambda: make_room(disk))
+        return
     stage, error = chance.choice(
         [
             ("before_write", "no space left on device"),
@@ -149,10 +194,7 @@ def write_fails(world: World, node: Node) -> None:
             ("before_sync", "input/output error"),
         ]
     )
-    disk.fault = Fault(stage, skip=chance.randrange(4), error=error)
-    if chance.random() < 0.3:
-        disk.full = True
-        world.later(chance.uniform(0, 5), lambda: make_room(disk))
+    disk.faults.append(Fault(stage, skip=chance.randrange(4), error=error))
 
 
 def make_room(disk: SimulatedDisk) -> None:
@@ -193,9 +235,11 @@ def blackout(world: World, node: Node) -> None:
 def die_writing(world: World, node: Node) -> None:
     """What was under way may have come as far as the page cache."""
     if world.chance.random() < 0.7:
-        disk_of(node).fault = Fault("before_sync")
+        fault = Fault("before_sync")
+        disk_of(node).faults.insert(0, fault)
         world.sync(node)
-        disk_of(node).fault = None
+        if fault in disk_of(node).faults:
+            disk_of(node).faults.remove(fault)
 
 
 def lose_tail(world: World, node: Node) -> None:
@@ -226,6 +270,8 @@ def may_damage(world: World, node: Node) -> bool:
 DISK_ACTIONS = {
     "crash_at_write": crash_at_write,
     "crash_at_kind": crash_at_kind,
+    "crash_at_apply": crash_at_apply,
+    "crash_at_boot": crash_at_boot,
     "write_fails": write_fails,
     "slow_disk": slow_disk,
     "hang_disk": hang_disk,
@@ -237,7 +283,9 @@ DISK_ACTIONS = {
 
 DISK_WEIGHTS = {
     "crash_at_write": 0.6,
-    "crash_at_kind": 0.3,
+    "crash_at_kind": 0.5,
+    "crash_at_apply": 0.1,
+    "crash_at_boot": 0.2,
     "write_fails": 0.3,
     "slow_disk": 0.4,
     "hang_disk": 0.2,

@@ -78,7 +78,8 @@ class SimulatedDisk(MemoryEngine):
         """`hit` counts coverage marks. A disk that does not sync lies to everybody."""
         super().__init__()
         self.chance = chance
-        self.fault: Fault | None = None
+        self.faults: list[Fault] = []
+        """What waits for a write, the oldest first."""
         self.full = False
         """There is no room for a write, nor for opening the database."""
         self.stalled = False
@@ -108,6 +109,7 @@ class SimulatedDisk(MemoryEngine):
     def open_mark(self) -> Mark:
         """The first thing that a new process does."""
         self._failed = False
+        self._kinds = ("any",)
         if self.mark_slots is None:
             raise FileNotFoundError
         return _SimulatedMark(self, self.mark_slots)
@@ -131,12 +133,14 @@ class SimulatedDisk(MemoryEngine):
 
     def get(self, key: bytes) -> bytes | None:
         if self._unreadable and key in self._unreadable:
+            self._hit("damage_read")
             raise ReadFailed
         return super().get(key)
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        if self._unreadable:
-            _check_readable(self._unreadable, lo, hi)
+        if any(lo <= key and (not hi or key < hi) for key in self._unreadable):
+            self._hit("damage_read")
+            raise ReadFailed
         return super().scan(lo, hi, reverse=reverse)
 
     def snapshot(self) -> MemorySnapshot:
@@ -147,7 +151,7 @@ class SimulatedDisk(MemoryEngine):
     def write(self, operations: Iterable[Operation]) -> None:
         assert not self._failed, "a write after one that failed"
         batch = list(operations)
-        if self.fault is not None:
+        if self.faults:
             self._kinds = kinds_of(batch, self._values)
             self._pass("before_write")
         if self.full:
@@ -156,8 +160,7 @@ class SimulatedDisk(MemoryEngine):
         written = Written(self._number, self._number // WRITES_PER_LOG, batch, [])
         self._redo(written)
         self._writes.append(written)
-        if self.fault is not None:
-            self._pass("before_sync")
+        self._pass("before_sync")
         if self._syncs:
             self._synced_number = self._number
         if len(self._writes) > WRITES_REMEMBERED and self._writes[0].number <= self._synced_number:
@@ -240,7 +243,7 @@ class SimulatedDisk(MemoryEngine):
 
     def mend(self) -> None:
         """No more faults; damage stays."""
-        self.fault = None
+        self.faults.clear()
         self.full = self.stalled = False
         self.latency = (0.0, 0.0)
 
@@ -250,17 +253,15 @@ class SimulatedDisk(MemoryEngine):
         """Move the mark by `write`."""
         assert self.mark_slots is not None
         past = bytes(self.mark_slots)
-        if self.fault is not None:
-            self._pass("before_mark")
+        self._pass("before_mark")
         write()
         self._mark_past.append(past)
-        if self.fault is not None and self._due("in_mark"):
+        if fault := self._due("in_mark"):
             cut = self.chance.randrange(len(past))
             self.mark_slots[:] = self.mark_slots[:cut] + past[cut:]
-            self._strike("in_mark")
+            self._strike(fault)
         self.acknowledged = figures.write_seq
-        if self.fault is not None:
-            self._pass("before_send")
+        self._pass("before_send")
 
     def mark_synced(self) -> None:
         """No power loss sets the mark back behind what it says now."""
@@ -274,20 +275,26 @@ class SimulatedDisk(MemoryEngine):
 
     # -- faults ----------------------------------------------------------------------------------
 
+    def reach(self, stage: str) -> None:
+        """The process has come to a stage that is not one of a write."""
+        self._kinds = ("any",)
+        self._pass(stage)
+
     def _pass(self, stage: str) -> None:
-        if self._due(stage):
-            self._strike(stage)
+        if self.faults and (fault := self._due(stage)):
+            self._strike(fault)
 
-    def _due(self, stage: str) -> bool:
-        fault = self.fault
-        if fault is None or fault.stage != stage or fault.kind not in self._kinds:
-            return False
-        fault.skip -= 1
-        return fault.skip < 0
+    def _due(self, stage: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.stage == stage and fault.kind in self._kinds:
+                fault.skip -= 1
+                if fault.skip < 0:
+                    return fault
+        return None
 
-    def _strike(self, stage: str) -> None:
-        fault, self.fault = self.fault, None
-        assert fault is not None
+    def _strike(self, fault: Fault) -> None:
+        self.faults.remove(fault)
+        stage = fault.stage
         if fault.error:
             if stage == "before_sync" and self.chance.random() < 0.5:  # the kernel drops the pages
                 self._undo(self._writes.pop())
@@ -370,11 +377,6 @@ class _DamagedSnapshot(MemorySnapshot):
         return super().get(key)
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        _check_readable(self._unreadable, lo, hi)
-        return super().scan(lo, hi, reverse=reverse)
-
-
-def _check_readable(unreadable: Iterable[bytes], lo: bytes, hi: bytes) -> None:
-    for key in unreadable:
-        if lo <= key and (not hi or key < hi):
+        if any(lo <= key and (not hi or key < hi) for key in self._unreadable):
             raise ReadFailed
+        return super().scan(lo, hi, reverse=reverse)

@@ -72,7 +72,7 @@ def last_after(stage: str, *, power: bool, seed: int = 0) -> int:
     hits: list[str] = []
     disk = SimulatedDisk(Random(seed), hits.append)
     store = written(disk, 3)
-    disk.fault = Fault(stage, power=power)
+    disk.faults.append(Fault(stage, power=power))
     store.writer.submit(appended(4))
     with pytest.raises(MachineDied):
         store.writer.step()
@@ -84,7 +84,7 @@ def test_fault_waits_for_its_kind() -> None:
     hits: list[str] = []
     disk = SimulatedDisk(Random(0), hits.append)
     store = written(disk, 2)
-    disk.fault = Fault("before_sync", "chunk")
+    disk.faults.append(Fault("before_sync", "chunk"))
     store.writer.submit(appended(3))
     store.writer.step()
     Installer(store.engine, store.writer).add([(b"key", b"value")])
@@ -98,7 +98,7 @@ def test_write_that_was_read_back_is_synced_by_the_start() -> None:
     """A kill leaves an unsynced write, and opening the database makes it durable."""
     disk = SimulatedDisk(Random(0))
     store = written(disk, 3)
-    disk.fault = Fault("before_sync")
+    disk.faults.append(Fault("before_sync"))
     store.writer.submit(appended(4))
     with pytest.raises(MachineDied):
         store.writer.step()
@@ -141,7 +141,7 @@ def test_lost_tail_is_refused_unless_nothing_of_it_was_acknowledged() -> None:
 
     other = SimulatedDisk(Random(0))
     store = written(other, 5)
-    other.fault = Fault("before_mark")
+    other.faults.append(Fault("before_mark"))
     store.writer.submit(appended(6))
     with pytest.raises(MachineDied):
         store.writer.step()
@@ -233,7 +233,7 @@ def test_damaged_mark_is_refused_or_falls_back_to_its_other_slot() -> None:
 def test_failed_write_lets_no_other_follow(stage: str) -> None:
     disk = SimulatedDisk(Random(0))
     store = written(disk, 3)
-    disk.fault = Fault(stage, error="input/output error")
+    disk.faults.append(Fault(stage, error="input/output error"))
     store.writer.submit(appended(4))
     with pytest.raises(WriteFailed):
         store.writer.step()
@@ -365,12 +365,14 @@ class Ledger:
 
     def arm(self) -> None:
         chance = self.chance
-        self.disk.fault = Fault(
-            chance.choice(STAGES),
-            chance.choice(["any", *KINDS]),
-            skip=chance.choice([0, 0, 1, 3]),
-            power=chance.random() < 0.5,
-            error="input/output error" if chance.random() < 0.1 else "",
+        self.disk.faults.append(
+            Fault(
+                chance.choice(STAGES),
+                chance.choice(["any", *KINDS]),
+                skip=chance.choice([0, 0, 1, 3]),
+                power=chance.random() < 0.5,
+                error="input/output error" if chance.random() < 0.1 else "",
+            )
         )
 
     def run(self, lives: int) -> None:
