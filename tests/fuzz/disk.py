@@ -10,10 +10,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
 from store import record
+from store.bolt import BoltReader, BoltWriter
 from store.errors import Damaged, FormatTooNew
 from store.log import DurableLog, HardState, Meta, Position
 from store.mark import Mark
@@ -184,8 +187,34 @@ def mark_seeds() -> Iterator[bytes]:
     mark.close()
 
 
+def fuzz_bolt(data: bytes) -> None:
+    """A file of any content: refused, or every bucket gives its keys in order, each once."""
+    try:
+        reader = BoltReader(data)
+        found = {name: [key for key, _ in reader.items(name)] for name in reader.buckets()}
+    except Damaged:
+        return
+    for keys in found.values():
+        assert all(one < next_ for one, next_ in pairwise(keys))
+        assert len(keys) <= len(data) * (len(found) + 1)
+
+
+def bolt_seeds() -> Iterator[bytes]:
+    """A file with an empty bucket, and one with branches."""
+    for count in (0, 300):
+        file = BytesIO()
+        writer = BoltWriter(file)
+        writer.begin(b"key")
+        for number in range(count):
+            writer.add(b"%04d" % number, b"v" * 20)
+        writer.begin(b"meta")
+        writer.close()
+        yield file.getvalue()
+
+
 TARGETS = (
     Target("store-record", fuzz_record, record_seeds, 200),
     Target("store-log", fuzz_log, log_seeds, 150),
     Target("store-mark", fuzz_mark, mark_seeds, 60),
+    Target("store-bolt", fuzz_bolt, bolt_seeds, 60),
 )
