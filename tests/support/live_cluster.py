@@ -8,7 +8,6 @@ to it and fails if any of them had to be killed.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -32,7 +31,6 @@ from tools.cli.exit import Exit
 DEADLINE_S = 60.0
 """Only ends a hang: no test looks at how long anything took."""
 LOOK_MS = 50
-SEGMENT = re.compile(r"conclave|psm_|sem\.|mp-|pymp-|pym-")
 PORTS = range(10_000, 20_000, 16)
 """Away from those that are taken by default, and from those that the kernel hands out."""
 BLOCKS: Iterator[int] = cycle(
@@ -95,7 +93,6 @@ class LiveCluster:
         assert self.processes() == []
         assert not self.runtime.exists()
         assert leaks == []
-        assert named_shared_memory() == []
 
     def close(self) -> None:
         """Leave nothing behind, whatever the test did.
@@ -304,11 +301,6 @@ def free_block(size: int) -> int:
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             break
     return base
-
-
-def named_shared_memory() -> list[str]:
-    """What would outlive its process: segments and semaphores by the names that libraries give."""
-    return [path.name for path in Path("/dev/shm").iterdir() if SEGMENT.match(path.name)]
 
 
 def environment_of(process: psutil.Process) -> list[bytes]:
