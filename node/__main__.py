@@ -18,13 +18,16 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import NoReturn, Protocol
+from tempfile import TemporaryFile
+from typing import BinaryIO, NoReturn, Protocol, cast
 
 import uvloop
 
 from node.api.server import ClientPort
 from node.applier import Applier
+from node.backup import backup_of
 from node.chain import Chain
 from node.config import ETCD_VERSION, NodeConfig
 from node.connections import Connections
@@ -89,6 +92,11 @@ def draw(bits: int) -> int:
     return int.from_bytes(os.urandom(8), "big") >> (64 - bits) or 1
 
 
+def temporary_file(directory: Path) -> BinaryIO:
+    """An empty file without a name, gone when it is closed."""
+    return cast(BinaryIO, TemporaryFile(dir=directory))
+
+
 def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
     """Be this member until told to stop. Never returns: nothing of the parent's may run after."""
     reporter = Reporter(2, report_fd)
@@ -143,7 +151,8 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     events = uvloop.new_event_loop()
     asyncio.set_event_loop(events)
     sinks = Sinks()
-    parts = compose(config, store, mesh, page, reporter, sinks)
+    spool = partial(temporary_file, Path(config.data_directory).parent)
+    parts = compose(config, store, mesh, page, reporter, sinks, spool=spool)
     loop = Loop(parts, config.ticks, config.limits, time.monotonic, events.call_soon, sinks)
     fatal = fatal_errors(store.engine)
     loop.turn = guarded(loop.turn, reporter, fatal)  # type: ignore[method-assign]
@@ -213,11 +222,12 @@ def compose(
     sinks: Sinks,
     clock: Callable[[], float] = time.monotonic,
     draw: Callable[[int], int] = draw,
+    spool: Callable[[], BinaryIO] = BytesIO,
 ) -> Parts:
     """Everything that the loop orders, joined.
 
     `clock` and `draw` are all that a member knows of time and chance, so that a test can give it
-    others.
+    others; `spool` opens an empty file for something that is too large to keep in memory.
     """
     limits, ticks = config.limits, config.ticks
     election_seconds = ticks.election * ticks.tick_ms / 1000
@@ -327,6 +337,7 @@ def compose(
         transfers=Transfers(election_seconds),
         hub=hub,
         machine=machine,
+        new_backup=lambda: backup_of(store.view.read_snapshot(), spool(), ETCD_VERSION),
         new_machine=lambda: Machine(store.view, disk.applied.index, config.member_id),
         adopt_conf=adopt_conf,
         reporter=reporter,

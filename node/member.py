@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from node.backup import Backup
 from node.config import Limits, Ticks
 from node.loop import Loop
 from node.machine.answer import Answer
@@ -211,6 +212,24 @@ class Member:
             sync_times=SyncTimes(SYNC_BOUNDS_SECONDS, syncs.buckets, syncs.sum_seconds),
             slow_turns=figures.slow_turns,
         )
+
+    @property
+    def applied(self) -> int:
+        """Index of the last applied entry."""
+        return self._parts.disk.applied.index
+
+    def open_backup(self, index: int) -> Backup | Refusal | None:
+        """Begin a snapshot for the outside, once `index` is durably applied."""
+        disk = self._parts.disk
+        if disk.durable_applied.index < index:
+            disk.flush_effects()
+            return None
+        backups = self._parts.backups
+        backups[:] = [backup for backup in backups if not backup.closed]
+        if len(backups) >= self.limits.snapshot_streams_max:
+            return TooManyRequests()
+        backups.append(self._parts.new_backup())
+        return backups[-1]
 
     # -- watch ---------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ and the member's face can share it without knowing how it came about.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.applier import Applier
+from node.backup import Backup
 from node.chain import Chain
 from node.connections import Connections
 from node.disk import Disk
@@ -62,12 +63,16 @@ class Parts:
     machine: Machine
     """Replaced when a snapshot is installed."""
     new_machine: Callable[[], Machine]
+    new_backup: Callable[[], Backup]
+    """Opens the durable applied state for a snapshot that somebody outside will keep."""
     adopt_conf: Callable[[ConfState], None]
     """Makes a configuration the applied one: sets `conf`, connects to whom it names."""
     reporter: Reporter
     member_id: int
     conf: ConfState
     """The applied configuration."""
+    backups: list[Backup] = field(default_factory=list)
+    """Those under way."""
 
     @property
     def is_learner(self) -> bool:

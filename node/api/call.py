@@ -84,6 +84,9 @@ class Link(Protocol):
         For answers that may be large: who asks and does not read must not make us hold them all.
         """
 
+    def later(self, seconds: float, go_on: Callable[[], None]) -> None:
+        """Call again after a while, whatever has become of the connection by then."""
+
     def touch(self) -> None:
         """Something waits to be written: see to it at the end of this turn."""
 

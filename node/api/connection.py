@@ -68,6 +68,9 @@ class Port(Protocol):
     def may_read(self) -> bool:
         """Whether another read may be made before other work gets its turn."""
 
+    def later(self, seconds: float, go_on: Callable[[], None]) -> None:
+        """Call again after a while."""
+
     def gone(self, transport: asyncio.Transport, connection: GrpcConnection | None) -> None:
         """A connection is closed."""
 
@@ -234,6 +237,10 @@ class GrpcConnection(asyncio.Protocol):
             self.touch()  # perhaps nobody else does before the next pass
         else:
             go_on()
+
+    def later(self, seconds: float, go_on: Callable[[], None]) -> None:
+        """Call again after a while."""
+        self._port.later(seconds, go_on)
 
     def sent(self, call: StreamCall) -> None:
         """Pause a stream that its client does not read, or let it go on."""

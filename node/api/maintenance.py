@@ -1,24 +1,32 @@
-"""etcdserverpb.Maintenance, as far as it is served: Status, Alarm and MoveLeader.
+"""etcdserverpb.Maintenance, as far as it is served: Status, Alarm, MoveLeader and Snapshot.
 
 Status is this member's own view and is answered without a quorum. An alarm request goes through
 the log even to list alarms; that is what makes `etcdctl endpoint health` fail without a quorum.
+A snapshot is this member's own state too, with all that was applied here when it was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from node.api.call import Call
-from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER
-from node.api.member import Member
+from node.api.call import Call, StreamCall
+from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER, fault_of
+from node.api.member import Backup, Member
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal, Timeout
 from node.proto import rpc
 from node.status import MemberStatus
 
+BLOB_BYTES = 32 << 10
+BLOBS_PER_STEP = 8
+RECORDS_PER_STEP = 256
+WORK_SECONDS = 0.002
+REST_SECONDS = 0.004
+"""A large state is converted in steps, and everybody else gets two thirds of the time."""
+
 
 class Maintenance:
-    """Status, Alarm, MoveLeader."""
+    """Status, Alarm, MoveLeader, Snapshot."""
 
     def __init__(self, member: Member) -> None:
         """Serve `member`."""
@@ -40,7 +48,7 @@ class Maintenance:
                 errors=_errors(status),
                 dbSizeInUse=status.db_size_in_use,
                 isLearner=status.is_learner,
-                storageVersion=version.rpartition(".")[0] + ".0",
+                storageVersion=_minor(version),
                 dbSizeQuota=self._member.limits.quota_backend_bytes,
                 downgradeInfo=rpc.DowngradeInfo(),
             )
@@ -64,6 +72,90 @@ class Maintenance:
                 call.refuse(refusal)
 
         self._member.transfer_leader(request.targetID, done)
+
+    def snapshot(self, call: StreamCall) -> SnapshotStream:
+        """Send the whole state as a file of etcd's own kind, followed by its SHA-256."""
+        return SnapshotStream(self._member, call)
+
+
+class SnapshotStream:
+    """One file on its way: wait until the state is on disk, convert it, send it."""
+
+    def __init__(self, member: Member, call: StreamCall) -> None:
+        """Wait for the one request."""
+        self._member = member
+        self._call = call
+        self._index = -1
+        self._backup: Backup | None = None
+        self._ready = False
+        self._paused = False
+
+    def received(self, message: bytes) -> None:
+        """Begin."""
+        rpc.SnapshotRequest.FromString(message)
+        if self._index < 0:
+            self._index = self._member.applied
+            self._open()
+
+    def half_closed(self) -> None:
+        """A server stream's client says nothing after its request."""
+
+    def pause(self) -> None:
+        """The client does not read: convert on, but send nothing."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The client reads again."""
+        self._paused = False
+        if self._ready:
+            self._later(0.0, self._send)
+
+    def closed(self) -> None:
+        """Throw away what was made."""
+        if self._backup is not None:
+            self._backup.close()
+
+    def _later(self, seconds: float, step: Callable[[], None]) -> None:
+        self._call.link.later(seconds, lambda: None if self._call.over else step())
+
+    def _open(self) -> None:
+        backup = self._member.open_backup(self._index)
+        if isinstance(backup, Refusal):
+            self._call.fail(fault_of(backup))
+        elif backup is None:
+            self._later(REST_SECONDS, self._open)
+        else:
+            self._backup = backup
+            self._work(backup)
+
+    def _work(self, backup: Backup) -> None:
+        until = self._member.now() + WORK_SECONDS
+        while not self._ready and self._member.now() < until:
+            self._ready = backup.work(RECORDS_PER_STEP)
+        self._later(REST_SECONDS, self._send if self._ready else lambda: self._work(backup))
+
+    def _send(self) -> None:
+        backup = self._backup
+        for _ in range(BLOBS_PER_STEP):
+            if backup is None or self._paused or self._call.over:
+                return  # resume() comes back here
+            if not backup.remaining:
+                self._respond(0, backup.digest)
+                self._call.finish()
+                return
+            blob = backup.read(BLOB_BYTES)
+            self._respond(backup.remaining, blob)
+        self._later(0.0, self._send)
+
+    def _respond(self, remaining: int, blob: bytes) -> None:
+        version = _minor(self._member.identity.version)
+        response = rpc.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=version)
+        self._call.send(response.SerializeToString())
+
+
+def _minor(version: str) -> str:
+    """3.6.0 for 3.6.11: the version of the file's layout."""
+    return version.rpartition(".")[0] + ".0"
 
 
 def _errors(status: MemberStatus) -> Iterator[str]:

@@ -32,6 +32,27 @@ OnTimeToLive = Callable[[tuple[int, int] | Refusal], None]
 Sink = Callable[[bytes], None]
 
 
+class Backup(Protocol):
+    """A snapshot file in the making; see `node.backup`."""
+
+    @property
+    def remaining(self) -> int:
+        """Bytes that `read` has yet to give; known once the work is done."""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what was read."""
+
+    def work(self, records_max: int) -> bool:
+        """Convert some records; True = done."""
+
+    def read(self, bytes_max: int) -> bytes:
+        """The next bytes."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Member(Protocol):
     """One member as its own client port sees it."""
 
@@ -93,6 +114,14 @@ class Member(Protocol):
 
     def transfer_leader(self, member_id: int, done: OnFresh) -> None:
         """Hand leadership over; None = done."""
+
+    @property
+    def applied(self) -> int:
+        """Index of the last applied entry."""
+
+    def open_backup(self, index: int) -> Backup | Refusal | None:
+        """Begin a snapshot of a state in which `index` is applied; None = it is not on disk yet,
+        ask again soon."""
 
     def open_watch(self, sink: Sink) -> int:
         """Open a watch stream; `sink` gets each encoded WatchResponse. Returns the stream's id."""

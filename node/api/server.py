@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
 from typing import cast
 
 from node.api.call import Call, StreamCall
@@ -154,6 +155,11 @@ class ClientPort:
         if not self._flush_due and self._loop is not None:
             self._flush_due = True
             self._loop.call_soon(self._flush_now)
+
+    def later(self, seconds: float, go_on: Callable[[], None]) -> None:
+        """Call again after a while."""
+        if self._loop is not None:
+            self._loop.call_later(seconds, go_on)
 
     def may_read(self) -> bool:
         """Whether the reads of this pass still have time; the first one always has.

@@ -62,6 +62,9 @@ class Services:
         self._unary(MAINTENANCE, "Status", maintenance.status, learner=True)
         self._unary(MAINTENANCE, "Alarm", maintenance.alarm)
         self._unary(MAINTENANCE, "MoveLeader", maintenance.move_leader)
+        self._stream(
+            MAINTENANCE, "Snapshot", Kind.SERVER_STREAM, maintenance.snapshot, learner=True
+        )
         self._unary(HEALTH, "Check", self._health.check, learner=True)
         self._stream(HEALTH, "Watch", Kind.SERVER_STREAM, self._health.watch, learner=True)
         self.unary_paths = frozenset(self.unary)

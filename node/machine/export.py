@@ -1,0 +1,149 @@
+"""The whole state as etcd's backend would hold it: its buckets, their keys and values, in order.
+
+    alarm            AlarmMember                        → ""
+    auth             authRevision                       → u64be
+    authRoles, authUsers                                  (there are none)
+    cluster          clusterVersion                     → "3.6.0"
+    key              main u64be _ sub u64be [t]         → KeyValue
+    lease            id u64be                           → Lease {ID, TTL}
+    members          id as hex                          → JSON
+    members_removed  id as hex                          → "removed"
+    meta             see `_meta`
+
+An etcd that is restored from it has the same keys, revisions and leases. The members are replaced
+by those that the restoring operator names, as from a snapshot of etcd's own.
+
+Source: etcd server/storage/schema (bucket.go, alarm.go, membership.go, cindex.go, confstate.go),
+server/storage/mvcc (revision.go, store.go: the two revisions of a compaction).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from node.machine.record import (
+    ALARM,
+    COMPACT_REVISION,
+    LEASE,
+    MEMBER,
+    REMOVED,
+    REVISION,
+    is_tombstone,
+    table_end,
+    unpack_number,
+)
+from node.machine.view import View
+from node.machine.wire import varint
+from node.proto import rpc
+
+Bucket = tuple[bytes, Iterator[tuple[bytes, bytes]]]
+
+_ID = slice(1, 9)
+_AUTH_REVISION = 1
+"""What etcd begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the state itself does not say: where in the log it stands, and who votes there."""
+
+    index: int
+    term: int
+    voters: Sequence[int]
+    learners: Sequence[int]
+    version: str
+    """The etcd version that is served, as major.minor.patch."""
+
+
+def buckets(view: View, origin: Origin) -> Iterator[Bucket]:
+    """All buckets in the order of their names; `view` must not change meanwhile."""
+    minor = origin.version.rpartition(".")[0] + ".0"
+    yield b"alarm", _alarms(view)
+    yield b"auth", iter([(b"authRevision", _AUTH_REVISION.to_bytes(8, "big"))])
+    yield b"authRoles", iter(())
+    yield b"authUsers", iter(())
+    yield b"cluster", iter([(b"clusterVersion", minor.encode())])
+    yield b"key", _keys(view)
+    yield b"lease", _leases(view)
+    yield b"members", _members(view, origin)
+    yield b"members_removed", _removed(view)
+    yield b"meta", _meta(view, origin, minor)
+
+
+def _alarms(view: View) -> Iterator[tuple[bytes, bytes]]:
+    found = []
+    for key, _ in view.scan(ALARM, table_end(ALARM)):
+        member, kind = int.from_bytes(key[_ID], "big"), int.from_bytes(key[9:13], "big")
+        found.append(b"\x08" + varint(member) + b"\x10" + varint(kind))
+    yield from ((encoded, b"") for encoded in sorted(found))
+
+
+def _keys(view: View) -> Iterator[tuple[bytes, bytes]]:
+    """Every version of every key that history still has."""
+    for key, record in view.scan(REVISION, table_end(REVISION)):
+        sort = key[_ID] + b"_\0\0\0\0" + key[9:13]
+        yield sort + b"t" if is_tombstone(record) else sort, _key_value(record)
+
+
+def _key_value(record: bytes) -> bytes:
+    """The KeyValue of a version: field 2 of an Event, whose tag and length come before it."""
+    start = record[0] + 1
+    while record[start] & 0x80:
+        start += 1
+    return record[start + 1 :]
+
+
+def _leases(view: View) -> Iterator[tuple[bytes, bytes]]:
+    for key, stored in view.scan(LEASE, table_end(LEASE)):
+        lease_id, ttl = unpack_number(key[_ID]), unpack_number(stored)
+        yield key[_ID], b"\x08" + varint(lease_id) + b"\x10" + varint(ttl)
+
+
+def _members(view: View, origin: Origin) -> Iterator[tuple[bytes, bytes]]:
+    entered = {}
+    for _, stored in view.scan(MEMBER, table_end(MEMBER)):
+        member = rpc.Member.FromString(stored)
+        entered[member.ID] = member
+    ids = {*origin.voters, *origin.learners}
+    yield from sorted(
+        _member(entered.get(member_id, rpc.Member(ID=member_id)), member_id in origin.learners)
+        for member_id in ids
+    )
+
+
+def _member(member: rpc.Member, learner: bool) -> tuple[bytes, bytes]:
+    document: dict[str, object] = {"id": member.ID, "peerURLs": [*member.peerURLs]}
+    if learner:
+        document["isLearner"] = True
+    if member.name:
+        document["name"] = member.name
+    if member.clientURLs:
+        document["clientURLs"] = [*member.clientURLs]
+    return b"%x" % member.ID, _json(document)
+
+
+def _removed(view: View) -> Iterator[tuple[bytes, bytes]]:
+    ids = [key[_ID] for key, _ in view.scan(REMOVED, table_end(REMOVED))]
+    yield from sorted((b"%x" % int.from_bytes(member, "big"), b"removed") for member in ids)
+
+
+def _meta(view: View, origin: Origin, minor: str) -> Iterator[tuple[bytes, bytes]]:
+    """A compaction shows as scheduled and never as finished: whoever opens the file goes over it
+    again, which does no harm to what has been compacted already."""
+    conf: dict[str, object] = {"voters": sorted(origin.voters)}
+    if origin.learners:
+        conf["learners"] = sorted(origin.learners)
+    conf["auto_leave"] = False
+    yield b"confState", _json(conf)
+    yield b"consistent_index", origin.index.to_bytes(8, "big")
+    compacted = view.get(COMPACT_REVISION)
+    if compacted is not None:
+        yield b"scheduledCompactRev", compacted + b"_" + bytes(8)
+    yield b"storageVersion", minor.encode()
+    yield b"term", origin.term.to_bytes(8, "big")
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
