@@ -243,8 +243,8 @@ def compose(
         config.member_id,
         draw(62),
         pending_max=limits.pending_proposals_max,
+        pending_bytes_max=limits.pending_bytes_max,
         request_bytes_max=limits.request_bytes_max,
-        waiting_bytes_max=limits.waiting_bytes_max,
         timeout_seconds=patience,
     )
     leases = LeaseExpiry(election_seconds)

@@ -40,8 +40,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     apply_bytes_max: int = 4 << 20
     pending_reads_max: int = 10_000
     pending_proposals_max: int = 20_000
-    waiting_bytes_max: int = 64 << 20
-    """Requests that wait for a leader, or for the one there is to take more."""
+    pending_bytes_max: int = 64 << 20
+    """Requests without an answer: they are kept, to be proposed again if their leader dies."""
     apply_lag_entries_max: int = 5_000
     """Committed but unapplied entries above this answer TooManyRequests, as etcd does."""
     connections_max: int = 10_000
@@ -74,7 +74,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             self.uncommitted_bytes_max > self.request_bytes_max,
             "one request fits below the uncommitted cap",
         )
-        require(self.waiting_bytes_max > self.request_bytes_max, "one request may wait")
+        require(self.pending_bytes_max > self.request_bytes_max, "one request may wait")
         require(self.log_entries_max > self.log_entries_kept, "compaction removes something")
         require(self.log_entries_held_max >= self.log_entries_kept, "what is kept may be held")
         require(self.writer_bytes_max >= self.uncommitted_bytes_max, "the writer takes a full tail")

@@ -140,6 +140,7 @@ class Loop:
         self._propose()
         self._drain_core(now)
         if self._apply():
+            self._propose()  # what an earlier leader took along, now that another's term began
             self._drain_core(now)
         self._compact_history()
         if not parts.disk.installing:  # until then the old state is what a reader would see
@@ -219,26 +220,26 @@ class Loop:
         for write in parts.disk.take_durable():
             self._outgoing += write.messages
             if write.generation is not None:
-                self._adopt_snapshot(write.conf)
+                self._adopt_snapshot(write.conf, write.applied.term)
             if write.token is not None:
                 parts.core.persisted(write.token)
 
     def _ask(self, now: float) -> None:
         parts = self._parts
         if parts.reads.wants_round(now) and self._soft.leader:
-            context = parts.reads.start(now)
-            if not parts.core.read_index(context):
-                parts.reads.leader_changed()
+            # If nobody can be asked now, it counts as a question that got no answer.
+            parts.core.read_index(parts.reads.start(now))
 
     def _propose(self) -> None:
         proposals = self._parts.proposals
         core = self._parts.core
         while proposals.waiting() and self._soft.leader:
-            envelopes = proposals.take(PARCEL_BYTES_MAX)
-            if core.propose(envelopes) not in (Proposed.ACCEPTED, Proposed.FORWARDED):
-                proposals.put_back(envelopes)
+            batch = proposals.take(PARCEL_BYTES_MAX)
+            outcome = core.propose([proposal.envelope for proposal in batch])
+            if outcome not in (Proposed.ACCEPTED, Proposed.FORWARDED):
+                proposals.put_back(batch)
                 return
-            proposals.proposed(envelopes, core.term)
+            proposals.proposed(batch, core.term)
 
     # -- out of the core -----------------------------------------------------------------------
 
@@ -308,8 +309,9 @@ class Loop:
         if not disk.busy and not disk.installing and self._parts.applier.compact(COMPACT_RECORDS):
             disk.flush_effects()
 
-    def _adopt_snapshot(self, conf: ConfState) -> None:
+    def _adopt_snapshot(self, conf: ConfState, term: int) -> None:
         parts = self._parts
+        parts.proposals.snapshot_installed(term)
         parts.adopt_conf(conf)
         machine = parts.machine = parts.new_machine()
         parts.applier.replace_machine(machine, parts.disk.digest, parts.disk.applied.index)

@@ -19,6 +19,7 @@ from node.machine.errors import BadLeaderTransferee, NotLeader, Refusal, TooMany
 from node.machine.machine import Machine
 from node.machine.wire import varint
 from node.parts import Parts
+from node.proposals import Asker
 from node.proto import rpc_pb2
 from node.raft.ready import Role as RaftRole
 from node.status import Identity, MemberRecord, MemberStatus, Role, SyncTimes
@@ -129,12 +130,14 @@ class Member:
             body = self._header_ids + encoded
         return b"\x0a" + bytes((len(body),)) + body
 
-    def propose(self, kind: RequestKind, request: bytes, done: OnOutcome) -> None:
+    def propose(
+        self, kind: RequestKind, request: bytes, done: OnOutcome, asker: Asker | None = None
+    ) -> None:
         """Put a request through the log."""
         if self._loop.apply_lag > self.limits.apply_lag_entries_max:
             done(TooManyRequests())
             return
-        self._parts.proposals.add(kind, request, done, self.now())
+        self._parts.proposals.add(kind, request, done, self.now(), asker)
         self._loop.wake()
 
     def read(self, done: OnFresh) -> None:

@@ -1,14 +1,20 @@
 """Requests on their way through the log: each has a number, a deadline and one answer.
 
-    add ──► waiting ──take()──► proposed ──complete()──► answered
-               ▲                    │
-               └── put_back() ◄─────┘  no leader at the moment: it waits, as in etcd
+    add ──► waiting ──take()──► under way in a term ──complete()──► answered
+               ▲                        │
+               ├── put_back() ◄─────────┤  no leader at the moment: it waits, as in etcd
+               └── term_applied() ◄─────┘  its leader was replaced and took it along: once more
 
-What was handed to Raft is never proposed a second time: whether the first proposal will still
-commit cannot be known, and a client that gets no answer must be told "unknown" (a timeout), never
-a failure that looks safe to repeat. That answer need not wait for the timeout: once an entry of a
-newer term is applied, a proposal made in an older term is either applied before it or lost with
-its leader (or so late that nobody waits for it).
+What is under way may be in a log or not; only its own member can find out, and does. A proposal
+gets into logs as an entry of the term in which it was handed to Raft, or not at all: a leader
+appends its own in its term, and takes forwards of its term only. So once an entry of a newer term
+is about to be applied, whatever was handed over in older terms has been applied before it or never
+will be, and is handed over again. No proposal is in the log twice, and its client waits for one
+election instead of its timeout. Only a snapshot that replaces the part of the log in question
+leaves it open; then the client is told that nobody knows. See docs/adr/0008.
+
+It is not repeated when nobody waits for it any more: what has timed out, or was given up by its
+client. And this member's own proposals, which nobody waits for, are never kept.
 
 Numbers are unique across members and restarts: the origin is the member's id, and the sequence
 starts at a number drawn at random for each process.
@@ -20,12 +26,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
 
 from node.machine.answer import Answer
-from node.machine.envelope import RequestKind, pack, unpack
+from node.machine.envelope import RequestKind, pack
 from node.machine.errors import LeaderFailed, Refusal, RequestTooLarge, Timeout, TooManyRequests
 
 OnOutcome = Callable[[Answer | Refusal], None]
+
+
+class Asker(Protocol):
+    """Who waits for an answer."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has stopped to wait."""
+
+
+class Proposal(Struct):
+    """One request that has no answer yet. (A Struct because one is made for every put.)"""
+
+    sequence: int
+    envelope: bytes
+    done: OnOutcome
+    asker: Asker | None
+    term: int = 0
+    """In which it was handed to Raft; 0 = it waits to be."""
+    doubtful: bool = False
+    """A snapshot was installed that may contain it."""
 
 
 class Proposals:
@@ -37,52 +67,61 @@ class Proposals:
         first_sequence: int,
         *,
         pending_max: int,
+        pending_bytes_max: int,
         request_bytes_max: int,
-        waiting_bytes_max: int,
         timeout_seconds: float,
     ) -> None:
-        """Begin with nothing pending; sequences count up from `first_sequence`.
-
-        `waiting_bytes_max` bounds what nobody could be given yet, for want of a leader.
-        """
+        """Begin with nothing pending; sequences count up from `first_sequence`."""
         self._origin = origin
         self._sequence = first_sequence
         self._pending_max = pending_max
+        self._pending_bytes_max = pending_bytes_max
         self._request_bytes_max = request_bytes_max
-        self._waiting_bytes_max = waiting_bytes_max
         self._timeout_seconds = timeout_seconds
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._answers: dict[int, OnOutcome] = {}
+        # By sequence, which is the order of arrival.
+        self._pending: dict[int, Proposal] = {}
+        self._pending_bytes = 0
+        self._waiting: list[Proposal] = []
         # (deadline, sequence) in order of arrival; every request has the same patience.
         self._deadlines: deque[tuple[float, int]] = deque()
-        # (term, first sequence that was proposed in it), both growing.
-        self._terms: deque[tuple[int, int]] = deque()
         self.failed = 0
         """Requests whose outcome their clients were not told, for metrics."""
+        self.repeated = 0
+        """How often a request was proposed again because its leader was replaced."""
 
     @property
     def pending(self) -> int:
         """Requests without an answer."""
-        return len(self._answers)
+        return len(self._pending)
 
-    def add(self, kind: RequestKind, request: bytes, done: OnOutcome, now: float) -> None:
-        """Number a request and let it wait to be proposed; too large or too many is refused."""
+    def add(
+        self,
+        kind: RequestKind,
+        request: bytes,
+        done: OnOutcome,
+        now: float,
+        asker: Asker | None = None,
+    ) -> None:
+        """Number a request and let it wait to be proposed; too large or too many is refused.
+
+        `asker` None waits as long as the request timeout lets it.
+        """
         if len(request) > self._request_bytes_max:
             done(RequestTooLarge())
             return
         if (
-            len(self._answers) >= self._pending_max
-            or self._waiting_bytes + len(request) > self._waiting_bytes_max
+            len(self._pending) >= self._pending_max
+            or self._pending_bytes + len(request) > self._pending_bytes_max
         ):
             done(TooManyRequests())
             return
         self._sequence += 1
         sequence = self._sequence
         envelope = pack(kind, self._origin, sequence, request)
-        self._waiting.append(envelope)
-        self._waiting_bytes += len(envelope)
-        self._answers[sequence] = done
+        proposal = Proposal(sequence, envelope, done, asker)
+        self._pending[sequence] = proposal
+        self._pending_bytes += len(envelope)
+        self._waiting.append(proposal)
         self._deadlines.append((now + self._timeout_seconds, sequence))
 
     def unasked(self, kind: RequestKind, request: bytes) -> bytes:
@@ -90,71 +129,96 @@ class Proposals:
         self._sequence += 1
         return pack(kind, self._origin, self._sequence, request)
 
-    def take(self, bytes_max: int) -> list[bytes]:
-        """Envelopes that wait to be proposed, in order of arrival: as many as fit into one message
-        of `bytes_max`, but at least one if any waits."""
+    def take(self, bytes_max: int) -> list[Proposal]:
+        """What waits to be proposed, in order of arrival: as many as fit into one message of
+        `bytes_max`, but at least one if any waits."""
         waiting = self._waiting
         count = taken = 0
-        for envelope in waiting:
-            if count and taken + len(envelope) > bytes_max:
+        for proposal in waiting:
+            size = len(proposal.envelope)
+            if count and taken + size > bytes_max:
                 break
-            taken += len(envelope)
+            taken += size
             count += 1
         self._waiting = waiting[count:]
-        self._waiting_bytes -= taken
         return waiting[:count]
 
-    def proposed(self, envelopes: list[bytes], term: int) -> None:
-        """Raft took them, here or on the way to the leader, while `term` was the current one.
+    def proposed(self, proposals: list[Proposal], term: int) -> None:
+        """Raft took them, here or on the way to the leader, while `term` was the current one."""
+        for proposal in proposals:
+            proposal.term = term
 
-        Envelopes are proposed in the order of their sequences, so one mark per term will do.
-        """
-        if not self._terms or self._terms[-1][0] < term:
-            self._terms.append((term, unpack(envelopes[0]).sequence))
-
-    def term_applied(self, term: int) -> None:
-        """An entry of a new term was applied: what was proposed in older ones has no leader."""
-        terms = self._terms
-        if not terms or terms[0][0] >= term:
-            return
-        while terms and terms[0][0] < term:
-            terms.popleft()
-        if terms:
-            end = terms[0][1]
-        elif self._waiting:
-            end = unpack(self._waiting[0]).sequence
-        else:
-            end = self._sequence + 1
-        for sequence in [number for number in self._answers if number < end]:
-            self.failed += 1
-            self._answers.pop(sequence)(LeaderFailed())
-
-    def put_back(self, envelopes: list[bytes]) -> None:
+    def put_back(self, proposals: list[Proposal]) -> None:
         """Raft did not take them (no leader, or one that hands over): they wait for the next."""
-        self._waiting[:0] = envelopes
-        self._waiting_bytes += sum(map(len, envelopes))
+        self._waiting[:0] = proposals
 
     def waiting(self) -> bool:
         """Whether anything waits to be proposed."""
         return bool(self._waiting)
 
+    def term_applied(self, term: int) -> None:
+        """An entry of `term` is about to be applied: what was proposed in older terms and has no
+        answer by now is in no log that counts, and is proposed again, before what came later.
+
+        Not a moment earlier: until then a new leader may still have it in its log.
+        """
+        again = [each for each in self._pending.values() if 0 < each.term < term]
+        repeat = []
+        for proposal in again:
+            if proposal.doubtful or _is_over(proposal):
+                self._give_up(proposal, LeaderFailed())
+            else:
+                proposal.term = 0
+                repeat.append(proposal)
+        self.repeated += len(repeat)
+        self._waiting[:0] = repeat
+
+    def snapshot_installed(self, term: int) -> None:
+        """A snapshot whose last entry is of `term` has become the state: what was proposed up to
+        that term may be in it, without a trace of who asked.
+
+        What is of the same term may as well follow, so its client can still be lucky.
+        """
+        for proposal in [each for each in self._pending.values() if 0 < each.term <= term]:
+            proposal.doubtful = True
+            if proposal.term < term:
+                self._give_up(proposal, LeaderFailed())
+
     def complete(self, origin: int, sequence: int, outcome: Answer | Refusal) -> None:
         """An entry was applied; answer its client if it is ours and still waits."""
         if origin == self._origin:
-            done = self._answers.pop(sequence, None)
-            if done is not None:
-                done(outcome)
+            proposal = self._pop(sequence)
+            if proposal is not None:
+                proposal.done(outcome)
 
     def expire(self, now: float) -> None:
-        """Answer those whose time is over: the outcome is unknown, so etcd calls it a timeout."""
-        late: set[int] = set()
+        """Answer those whose time is over: the outcome is unknown, so etcd calls it a timeout.
+
+        What still waits to be proposed then is not, nor what its client has given up.
+        """
         while self._deadlines and self._deadlines[0][0] <= now:
             _, sequence = self._deadlines.popleft()
-            done = self._answers.pop(sequence, None)
-            if done is not None:
-                late.add(sequence)
-                self.failed += 1
-                done(Timeout())
-        if late and self._waiting:
-            self._waiting = [e for e in self._waiting if unpack(e).sequence not in late]
-            self._waiting_bytes = sum(map(len, self._waiting))
+            proposal = self._pending.get(sequence)
+            if proposal is not None:
+                self._give_up(proposal, Timeout())
+        for proposal in self._waiting:
+            if _is_over(proposal):
+                self._give_up(proposal, Timeout())
+        self._waiting = [each for each in self._waiting if each.sequence in self._pending]
+
+    def _give_up(self, proposal: Proposal, refusal: Refusal) -> None:
+        """Nobody can tell what became of it, or nobody wants to know."""
+        if self._pop(proposal.sequence) is not None:
+            self.failed += 1
+            proposal.done(refusal)
+
+    def _pop(self, sequence: int) -> Proposal | None:
+        proposal = self._pending.pop(sequence, None)
+        if proposal is not None:
+            self._pending_bytes -= len(proposal.envelope)
+        return proposal
+
+
+def _is_over(proposal: Proposal) -> bool:
+    """Whether nobody waits for its answer any more."""
+    return proposal.asker is not None and proposal.asker.over

@@ -5,7 +5,12 @@ vouches for what was committed before its round began. So at most one round is i
 batch gathers behind it:
 
     arrive ──► gathering ──start()──► asking ──confirmed(index)──► waiting for apply ──► released
-                                        └─ no answer for RETRY_SECONDS ─► asked again, new context
+                 ▲                      ├─ no answer for RETRY_SECONDS ─► asked again, new context
+                 └── leader_changed() ◄─┘  the question went to one that may no longer lead
+
+A read changes nothing, so a question may be asked as often as need be; each time the answer is an
+index that is fresh for whoever arrived before it was asked. A change of leaders costs a reader the
+time of an election, not its answer.
 
 A context is never used twice, not by a retry and not after a restart (the first one is drawn at
 random by the composition root): a late answer to an old question must not release a new reader.
@@ -19,7 +24,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from node.machine.errors import LeaderChanged, Refusal, Timeout, TooManyRequests
+from node.machine.errors import Refusal, Timeout, TooManyRequests
 
 RETRY_SECONDS = 0.5
 
@@ -90,10 +95,11 @@ class Reads:
                 done(None)
 
     def leader_changed(self) -> None:
-        """End the round under way: its question went to a leader that may no longer be one."""
-        readers, self._asking = self._asking, []
+        """End the round under way: its question went to a leader that may no longer be one. The
+        next one is asked on behalf of the same readers."""
+        self._gathering[:0] = self._asking
+        self._asking = []
         self._asked_context = None
-        self._refuse(readers, LeaderChanged())
 
     def expire(self, now: float) -> None:
         """Refuse readers that waited longer than the request timeout."""

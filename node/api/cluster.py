@@ -82,7 +82,8 @@ class Cluster:
             return
         updated = rpc.Member(ID=request.ID, peerURLs=sorted(request.peerURLs))
         answer = self._answer(call, lambda: rpc.MemberUpdateResponse(members=self._members()))
-        self._member.propose(RequestKind.MEMBER_UPDATE, updated.SerializeToString(), answer)
+        request_bytes = updated.SerializeToString()
+        self._member.propose(RequestKind.MEMBER_UPDATE, request_bytes, answer, call)
 
     def member_promote(self, call: Call, message: bytes) -> None:
         """Give a learner a vote."""

@@ -148,7 +148,6 @@ REFUSALS: dict[type[Refusal], Fault] = {
     refusals.Corrupt: ETCD_ERRORS["Corrupt"],
     refusals.NoLeader: ETCD_ERRORS["NoLeader"],
     refusals.NotLeader: ETCD_ERRORS["NotLeader"],
-    refusals.LeaderChanged: ETCD_ERRORS["LeaderChanged"],
     refusals.Stopped: ETCD_ERRORS["Stopped"],
     refusals.Timeout: ETCD_ERRORS["Timeout"],
     refusals.LeaderFailed: ETCD_ERRORS["TimeoutDueToLeaderFail"],

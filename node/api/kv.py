@@ -52,7 +52,7 @@ class Kv:
         """Write one key."""
         refusal = check_put(rpc.PutRequest.FromString(message))
         if refusal is None:
-            self._member.propose(RequestKind.PUT, message, call.done)
+            self._member.propose(RequestKind.PUT, message, call.done, call)
         else:
             call.refuse(refusal)
 
@@ -60,7 +60,7 @@ class Kv:
         """Delete keys."""
         refusal = check_delete_range(rpc.DeleteRangeRequest.FromString(message))
         if refusal is None:
-            self._member.propose(RequestKind.DELETE_RANGE, message, call.done)
+            self._member.propose(RequestKind.DELETE_RANGE, message, call.done, call)
         else:
             call.refuse(refusal)
 
@@ -71,7 +71,7 @@ class Kv:
         if refusal is not None:
             call.refuse(refusal)
         elif not is_read_only(request):
-            self._member.propose(RequestKind.TXN, message, call.done)
+            self._member.propose(RequestKind.TXN, message, call.done, call)
         elif is_serializable(request):
             self._fresh(call, request, None)
         else:
@@ -87,7 +87,7 @@ class Kv:
             else:
                 call.done(outcome)
 
-        self._member.propose(RequestKind.COMPACT, message, done)
+        self._member.propose(RequestKind.COMPACT, message, done, call)
 
     def poll(self) -> None:
         """Answer physical compactions that have come to their end."""

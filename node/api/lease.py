@@ -35,12 +35,12 @@ class Lease:
         if not request.ID:
             request.ID = self._chance.getrandbits(_ID_BITS) or 1
             message = request.SerializeToString()
-        self._member.propose(RequestKind.LEASE_GRANT, message, call.done)
+        self._member.propose(RequestKind.LEASE_GRANT, message, call.done, call)
 
     def revoke(self, call: Call, message: bytes) -> None:
         """End a lease and delete its keys."""
         rpc.LeaseRevokeRequest.FromString(message)
-        self._member.propose(RequestKind.LEASE_REVOKE, message, call.done)
+        self._member.propose(RequestKind.LEASE_REVOKE, message, call.done, call)
 
     def keep_alive(self, call: StreamCall) -> KeepAlive:
         """Renew leases, one answer for each request."""

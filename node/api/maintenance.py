@@ -57,7 +57,7 @@ class Maintenance:
     def alarm(self, call: Call, message: bytes) -> None:
         """List, raise or lower alarms."""
         rpc.AlarmRequest.FromString(message)
-        self._member.propose(RequestKind.ALARM, message, call.done)
+        self._member.propose(RequestKind.ALARM, message, call.done, call)
 
     def move_leader(self, call: Call, message: bytes) -> None:
         """Hand leadership to another member; only the leader can, and it answers when it has."""

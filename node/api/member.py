@@ -21,6 +21,7 @@ from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal
 from node.machine.machine import Machine
+from node.proposals import Asker
 from node.proto import rpc_pb2
 from node.status import Identity, MemberRecord, MemberStatus
 
@@ -97,8 +98,13 @@ class Member(Protocol):
         The revision is written as given (0 = left out); the term is the current one.
         """
 
-    def propose(self, kind: RequestKind, request: bytes, done: OnOutcome) -> None:
-        """Put a request (protobuf bytes as received) through the log, here or at the leader."""
+    def propose(
+        self, kind: RequestKind, request: bytes, done: OnOutcome, asker: Asker | None = None
+    ) -> None:
+        """Put a request (protobuf bytes as received) through the log, here or at the leader.
+
+        If its leader dies it is proposed again, unless `asker` has stopped to wait by then.
+        """
 
     def change_members(self, kind: RequestKind, member: rpc_pb2.Member, done: OnOutcome) -> None:
         """MEMBER_ADD, MEMBER_REMOVE or MEMBER_PROMOTE, as the leader judges; done when applied."""

@@ -126,11 +126,6 @@ class NotLeader(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
-class LeaderChanged(Refusal):
-    """Leadership moved while the request was under way; a write may have happened."""
-
-
-@dataclass(frozen=True, slots=True)
 class Stopped(Refusal):
     """The member is shutting down."""
 
@@ -142,7 +137,8 @@ class Timeout(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class LeaderFailed(Refusal):
-    """The leader that was given the write has been replaced; it may or may not have happened."""
+    """The leader that was given the write has been replaced, and a snapshot hides what became of
+    it; it may or may not have happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
+from msgspec.structs import replace
+
 from node.config import Limits
 from node.machine.answer import Event
-from node.machine.errors import Refusal
+from node.machine.errors import LeaderFailed, Refusal
+from node.peers import Parcel
 from node.proto import kv
+from node.raft.message import Propose
 from store.config import StoreConfig
 from tests.support.member_cluster import Call, MemberCluster, Node, Put, Watching
 from transport.frame import Channel
@@ -62,16 +67,40 @@ SMALL_LIMITS = Limits(
 """So small that a storm of a few hundred steps meets every one of them."""
 
 
+PATIENT_LIMITS = replace(SMALL_LIMITS, request_timeout_ms=5_000)
+"""Requests outlive several elections."""
+
+HANDOVERS = WEIGHTS | {
+    "transfer": 8.0,
+    "kill": 0.3,
+    "cut": 1.0,
+    "heal": 3.0,
+    "weather": 2.0,
+    "stall": 0.3,
+    "pause": 1.0,
+    "jump": 0.0,
+}
+"""Leaders come, go and come back, most of them alive."""
+
+
 class Storm:
     """One seed's cluster and what its clients were told."""
 
-    def __init__(self, seed: int, members: int = 3) -> None:
+    def __init__(
+        self,
+        seed: int,
+        members: int = 3,
+        *,
+        weights: dict[str, float] = WEIGHTS,
+        limits: Limits = SMALL_LIMITS,
+    ) -> None:
+        self.weights = weights
         self.chance = Random(seed)
         queue = self.chance.choice([2, 5, 1024])
         self.cluster = MemberCluster(
             members,
             seed=seed,
-            limits=SMALL_LIMITS,
+            limits=limits,
             store_config=StoreConfig(queue_batches_max=queue, tail_bytes_max=500, sweep_records=8),
         )
         self.puts: list[Put] = []
@@ -82,10 +111,15 @@ class Storm:
 
     def run(self, steps: int) -> None:
         """Storm for so many steps."""
-        names, weights = list(WEIGHTS), list(WEIGHTS.values())
+        names, weights = list(self.weights), list(self.weights.values())
         nodes = list(self.cluster)
         for name in self.chance.choices(names, weights, k=steps):
             getattr(self, f"_{name}")(self.chance.choice(nodes))
+
+    @property
+    def repeated(self) -> int:
+        """How often those that are up have proposed something again."""
+        return sum(node.parts.proposals.repeated for node in self.cluster if node.up)
 
     def calm(self) -> None:
         """No more faults: everybody comes back and up to date, and every promise was kept."""
@@ -114,6 +148,8 @@ class Storm:
         for node in self.cluster:
             for request in node.process.requests:
                 assert len(request.answers) == 1
+                if request.answer == LeaderFailed():
+                    assert node.journal.count("raft.snapshot_installed"), "it could have been known"
         machine = self.cluster[1].machine
         history = list(machine.events(max(1, machine.compact_revision), machine.revision + 1))
         self._check_puts(history, machine.compact_revision)
@@ -220,15 +256,19 @@ class Storm:
         self.cluster.network.fate = None
 
     def _weather(self, node: Node) -> None:
-        """Frames are lost or late from now on."""
+        """Frames are lost, late or repeated from now on. Forwarded proposals may come so late that
+        the leader that they were meant for has been deposed, or even elected again."""
         loss = self.chance.choice([0.0, 0.1, 0.4])
         delay = self.chance.choice([0, 1, 5])
+        late = self.chance.random() < 0.5
         chance = self.chance
 
         def fate(letter: Letter) -> Sequence[int]:
             if chance.random() < loss:
                 return ()
-            if letter.channel is Channel.CONTROL and chance.random() < 0.1:
+            if late and forwards(letter):
+                return (0, chance.randrange(100))[chance.randrange(2) :]
+            if chance.random() < 0.1:
                 return (0, chance.randrange(delay + 1))
             return (chance.randrange(delay + 1),)
 
@@ -242,6 +282,14 @@ class Storm:
     def _compact(self, node: Node) -> None:
         if node.runs and node.machine.revision > 5:
             node.compact(node.machine.revision - self.chance.randrange(4))
+
+
+def forwards(letter: Letter) -> bool:
+    """Whether proposals are in it, on their way to a leader."""
+    if letter.channel is not Channel.APPEND:
+        return False
+    parcel = msgspec.msgpack.decode(letter.payload, type=Parcel)
+    return any(isinstance(message, Propose) for message in parcel.messages)
 
 
 def check_watch(start: int, watching: Watching, history: Sequence[Event]) -> None:

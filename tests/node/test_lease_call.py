@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.lease_call import RETRY_SECONDS, LeaseCalls
 from node.lease_expiry import LeaseExpiry
-from node.machine.errors import LeaderChanged, Refusal, Timeout
+from node.machine.errors import Refusal, Timeout
 from node.peers import Call as LeaseMessage
 from node.peers import LeaseAsk, LeaseReply
 from node.reads import OnFresh
@@ -151,7 +151,7 @@ def test_asked_whoCannotVouchForItself_refuses() -> None:
     desk.clock.promote([(7, 30)], desk.now)
 
     desk.calls.take(3, [LeaseAsk(5, 7, True)])
-    desk.fresh(LeaderChanged())
+    desk.fresh(Timeout())
 
     assert desk.sent == [(3, [LeaseReply(5, 0, 0, True)])]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from node.machine.answer import Answer
-from node.machine.errors import LeaderFailed, Refusal, Timeout
+from node.machine.errors import Refusal, Timeout
 from node.raft.ready import Role
 from tests.support.member_cluster import TICKS, Call, MemberCluster
 from transport.frame import Channel
@@ -211,26 +211,6 @@ def test_forwardedPut_lostOnItsWay_isAnsweredByATimeout() -> None:
     cluster.until(lambda: put.done)
 
     assert put.answer == Timeout()
-
-
-def test_forwardedPut_whoseLeaderDies_isAnsweredOnceAnotherLeads() -> None:
-    cluster = MemberCluster()
-    leader = cluster.elect()
-    follower = cluster.followers()[0]
-    leader.stalled = True
-    for other in cluster.followers():
-        other.stalled = True
-
-    put = follower.put(b"a", b"1")
-    cluster.tick(1)
-    leader.kill()
-    for other in cluster.followers():
-        other.stalled = False
-    asked_at = cluster.now
-    cluster.until(lambda: put.done)
-
-    assert isinstance(put.answer, LeaderFailed | Answer)
-    assert cluster.now - asked_at < 1.0
 
 
 def test_putsWithoutALeader_waitForOne() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from node.machine.answer import Answer
 from node.machine.envelope import OVERHEAD_BYTES, RequestKind, unpack
 from node.machine.errors import (
@@ -25,32 +27,49 @@ def make(pending_max: int = 100) -> Proposals:
         ME,
         1_000,
         pending_max=pending_max,
+        pending_bytes_max=1_000,
         request_bytes_max=100,
-        waiting_bytes_max=1_000,
         timeout_seconds=5.0,
     )
 
 
-def add(proposals: Proposals, now: float = 0.0, request: bytes = b"request") -> Outcome:
+@dataclass
+class Client:
+    """Who asks; `over` once it has stopped to wait."""
+
+    over: bool = False
+
+
+def add(
+    proposals: Proposals,
+    now: float = 0.0,
+    request: bytes = b"request",
+    client: Client | None = None,
+) -> Outcome:
     call: Outcome = Call()
-    proposals.add(RequestKind.PUT, request, call, now)
+    proposals.add(RequestKind.PUT, request, call, now, client)
     return call
 
 
 def propose(proposals: Proposals, term: int) -> list[int]:
     """Hand everything that waits to Raft; the sequences."""
-    envelopes = proposals.take(ALL)
-    proposals.proposed(envelopes, term)
-    return [unpack(envelope).sequence for envelope in envelopes]
+    batch = proposals.take(ALL)
+    proposals.proposed(batch, term)
+    return [unpack(proposal.envelope).sequence for proposal in batch]
+
+
+def requests(proposals: Proposals) -> list[bytes]:
+    """Take everything that waits; what it asks for."""
+    return [unpack(proposal.envelope).request for proposal in proposals.take(ALL)]
 
 
 def test_request_travelsInItsEnvelope() -> None:
     proposals = make()
     add(proposals)
 
-    [envelope] = proposals.take(ALL)
+    [proposal] = proposals.take(ALL)
 
-    assert unpack(envelope) == (RequestKind.PUT, ME, 1_001, b"request")
+    assert unpack(proposal.envelope) == (RequestKind.PUT, ME, 1_001, b"request")
     assert not proposals.waiting()
 
 
@@ -99,22 +118,21 @@ def test_bounds_refuseAtOnce() -> None:
     assert len(proposals.take(ALL)) == 1
 
 
-def test_waitingBytes_areBounded_whatIsUnderWayIsNot() -> None:
+def test_bytesOfWhatHasNoAnswer_areBounded() -> None:
     proposals = make()
-    waiting = [add(proposals, request=bytes(100)) for _ in range(9)]
-    refused = [call.answer for call in waiting if call.done]
+    size = OVERHEAD_BYTES + 100
+    calls = [add(proposals, request=bytes(100)) for _ in range(1_000 // size + 1)]
+    sequences = propose(proposals, 1)
+    still = add(proposals, request=bytes(100))
 
-    propose(proposals, 1)
+    proposals.complete(ME, sequences[0], OK)
     after = add(proposals, request=bytes(100))
-    proposals.put_back(proposals.take(ALL))
-    again = [add(proposals, request=bytes(100)) for _ in range(8)]
     proposals.expire(5.0)
-    late = add(proposals, 5.0, request=bytes(100))
+    fresh = [add(proposals, 5.0, request=bytes(100)) for _ in calls]
 
-    assert refused == [TooManyRequests()]
+    assert [call.answer for call in (calls[-1], still)] == [TooManyRequests()] * 2
     assert after.answer == Timeout()
-    assert again[-1].answer == TooManyRequests()
-    assert not late.done
+    assert [call.done for call in fresh] == [False] * (len(fresh) - 1) + [True]
 
 
 def test_take_isLimited_butTakesOneAtLeast() -> None:
@@ -136,7 +154,7 @@ def test_putBack_comesFirst() -> None:
 
     proposals.put_back(refused)
 
-    assert [unpack(envelope).request for envelope in proposals.take(ALL)] == [b"a", b"b"]
+    assert requests(proposals) == [b"a", b"b"]
 
 
 def test_expire_answersWhoseTimeIsOver() -> None:
@@ -163,60 +181,174 @@ def test_expire_takesBackWhatWasNotProposed() -> None:
 
     proposals.expire(5.0)
 
-    assert [unpack(envelope).request for envelope in proposals.take(ALL)] == [b"new"]
+    assert requests(proposals) == [b"new"]
 
 
-def test_termApplied_answersWhatOlderLeadersWereGiven() -> None:
+def test_expire_takesBackWhatItsClientHasGivenUp() -> None:
     proposals = make()
-    old = [add(proposals), add(proposals)]
-    propose(proposals, 5)
-    new = add(proposals)
+    gone, stays = Client(), Client()
+    add(proposals, request=b"gone", client=gone)
+    add(proposals, request=b"stays", client=stays)
+    gone.over = True
+
+    proposals.expire(1.0)
+
+    assert requests(proposals) == [b"stays"]
+    assert proposals.pending == 1
+
+
+def test_termApplied_repeatsWhatOlderLeadersTookAlong() -> None:
+    proposals = make()
+    lost = [add(proposals, request=b"a"), add(proposals, request=b"b")]
+    old = propose(proposals, 5)
+    new = add(proposals, request=b"c")
     [sequence] = propose(proposals, 6)
-    waiting = add(proposals)
+    add(proposals, request=b"d")
 
     proposals.term_applied(6)
     proposals.complete(ME, sequence, OK)
 
-    assert [call.answer for call in old] == [LeaderFailed()] * 2
+    again = proposals.take(ALL)
+    assert [unpack(each.envelope).request for each in again] == [b"a", b"b", b"d"]
+    assert [each.sequence for each in again[:2]] == old
     assert new.answer == OK
-    assert not waiting.done
+    assert not any(call.done for call in lost)
+    assert proposals.repeated == 2
 
 
-def test_termApplied_ofItsOwnTerm_answersNobody() -> None:
+def test_termApplied_doesNotRepeatWhatWasApplied() -> None:
+    """The new leader had it in its log: then it comes before the first entry of the new term."""
     proposals = make()
-    call = add(proposals)
+    survived, lost = add(proposals, request=b"a"), add(proposals, request=b"b")
+    sequences = propose(proposals, 5)
+
+    proposals.complete(ME, sequences[0], OK)
+    proposals.term_applied(6)
+
+    assert survived.answer == OK
+    assert requests(proposals) == [b"b"]
+    assert not lost.done
+
+
+def test_termApplied_ofItsOwnTerm_repeatsNothing() -> None:
+    """A new leader is known, but what it found in its log is not applied yet."""
+    proposals = make()
+    add(proposals)
     propose(proposals, 5)
 
     proposals.term_applied(5)
     proposals.term_applied(4)
 
-    assert not call.done
+    assert not proposals.waiting()
 
 
-def test_termApplied_leavesWhatWaits() -> None:
-    proposals = make()
-    proposed = add(proposals)
-    propose(proposals, 5)
-    waiting = add(proposals)
-    proposals.put_back(proposals.take(ALL))
-
-    proposals.term_applied(7)
-
-    assert proposed.answer == LeaderFailed()
-    assert not waiting.done
-    assert proposals.pending == 1
-
-
-def test_termApplied_twice_answersOnce() -> None:
+def test_termApplied_twice_repeatsOnce() -> None:
     proposals = make()
     call = add(proposals)
     propose(proposals, 5)
 
     proposals.term_applied(6)
     proposals.term_applied(7)
-    proposals.expire(99.0)
 
-    assert call.answer == LeaderFailed()
+    assert len(propose(proposals, 8)) == 1
+    assert not proposals.waiting()
+    assert not call.done
+
+
+def test_termApplied_repeatsAgain_whenTheNextLeaderDiesToo() -> None:
+    proposals = make()
+    call = add(proposals)
+    first = propose(proposals, 5)
+    proposals.term_applied(6)
+    second = propose(proposals, 6)
+    proposals.term_applied(8)
+    third = propose(proposals, 8)
+
+    proposals.complete(ME, third[0], OK)
+
+    assert first == second == third
+    assert call.answer == OK
+    assert proposals.repeated == 2
+
+
+def test_termApplied_leavesWhatWaits() -> None:
+    proposals = make()
+    add(proposals, request=b"proposed")
+    propose(proposals, 5)
+    add(proposals, request=b"waiting")
+    proposals.put_back(proposals.take(ALL))
+
+    proposals.term_applied(7)
+
+    assert requests(proposals) == [b"proposed", b"waiting"]
+    assert proposals.repeated == 1
+
+
+def test_termApplied_doesNotRepeatForNobody() -> None:
+    proposals = make()
+    gone = Client()
+    add(proposals, client=gone)
+    late = add(proposals)
+    propose(proposals, 5)
+    gone.over = True
+    proposals.expire(5.0)
+
+    proposals.term_applied(6)
+
+    assert not proposals.waiting()
+    assert late.answer == Timeout()
+    assert proposals.pending == 0
+
+
+def test_repeated_keepsItsDeadline() -> None:
+    proposals = make()
+    call = add(proposals, 0.0)
+    propose(proposals, 5)
+    proposals.term_applied(6)
+
+    proposals.expire(5.0)
+
+    assert call.answer == Timeout()
+    assert not proposals.waiting()
+
+
+def test_snapshot_thatMayContainIt_leavesItUnknown() -> None:
+    proposals = make()
+    older, same = add(proposals), add(proposals)
+    [first, second] = proposals.take(ALL)
+    proposals.proposed([first], 5)
+    proposals.proposed([second], 6)
+    newer = add(proposals)
+    propose(proposals, 7)
+
+    proposals.snapshot_installed(6)
+    at_once = [call.done for call in (older, same, newer)]
+    proposals.term_applied(8)
+
+    assert at_once == [True, False, False]
+    assert [older.answer, same.answer] == [LeaderFailed()] * 2
+    assert not newer.done
+    assert len(proposals.take(ALL)) == 1
+
+
+def test_snapshot_ofTheSameTerm_mayBeFollowedByTheAnswer() -> None:
+    proposals = make()
+    call = add(proposals)
+    [sequence] = propose(proposals, 6)
+
+    proposals.snapshot_installed(6)
+    proposals.complete(ME, sequence, OK)
+
+    assert call.answer == OK
+
+
+def test_snapshot_doesNotConcernWhatWaits() -> None:
+    proposals = make()
+    add(proposals)
+
+    proposals.snapshot_installed(6)
+
+    assert len(proposals.take(ALL)) == 1
 
 
 def test_answer_mayAskAgain() -> None:
@@ -230,7 +362,7 @@ def test_answer_mayAskAgain() -> None:
         proposals.add(RequestKind.PUT, b"", retry, 0.0)
     propose(proposals, 5)
 
-    proposals.term_applied(6)
+    proposals.snapshot_installed(6)
 
     assert len(again) == 3
     assert not any(call.done for call in again)

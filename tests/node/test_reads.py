@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.machine.errors import LeaderChanged, Refusal, Timeout, TooManyRequests
+from node.machine.errors import Refusal, Timeout, TooManyRequests
 from node.reads import RETRY_SECONDS, Reads
 from tests.support.member_cluster import Call
 
@@ -113,7 +113,7 @@ def test_answerTwice_isOne() -> None:
     assert call.answer is None
 
 
-def test_leaderChange_refusesTheRoundUnderWay_only() -> None:
+def test_leaderChange_asksTheRoundUnderWayAgain() -> None:
     reads = make()
     confirmed = reader(reads)
     reads.confirmed(reads.start(0.0), 7)
@@ -124,11 +124,28 @@ def test_leaderChange_refusesTheRoundUnderWay_only() -> None:
     reads.leader_changed()
     reads.confirmed(context, 7)
     reads.release(7)
+    before = [call.done for call in (confirmed, asking, gathering)]
+    wanted = reads.wants_round(0.0)
+    reads.confirmed(reads.start(0.0), 8)
+    reads.release(8)
 
-    assert confirmed.answer is None
-    assert asking.answer == LeaderChanged()
-    assert not gathering.done
-    assert reads.pending == 1
+    assert before == [True, False, False]
+    assert wanted
+    assert [call.answer for call in (confirmed, asking, gathering)] == [None] * 3
+    assert reads.pending == 0
+
+
+def test_leaderChange_givesNobodyMoreTime() -> None:
+    reads = make()
+    early, late = reader(reads, 0.0), reader(reads, 1.0)
+    reads.start(1.0)
+    later = reader(reads, 2.0)
+
+    reads.leader_changed()
+    reads.expire(6.0)
+
+    assert [early.answer, late.answer] == [Timeout()] * 2
+    assert not later.done
 
 
 def test_full_refusesAtOnce() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node import loop
-from tests.node.storm import Storm
+from tests.node.storm import HANDOVERS, PATIENT_LIMITS, Storm
 
 
 def weather(seeds: range, steps: int) -> int:
@@ -49,3 +49,20 @@ def test_stormOverFive_keepsEveryPromise() -> None:
         storm = Storm(seed, members=5)
         storm.run(800)
         storm.calm()
+
+
+@pytest.mark.parametrize("first", range(500, 580, 20))
+def test_stormOfHandovers_writesNothingTwice(first: int) -> None:
+    """Proposals outlive their leaders, and forwards arrive at leaders that were elected again."""
+    repeated = 0
+    for seed in range(first, first + 20):
+        storm = Storm(seed, weights=HANDOVERS, limits=PATIENT_LIMITS)
+        try:
+            storm.run(1_500)
+            repeated += storm.repeated
+            storm.calm()
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+    assert repeated > 50

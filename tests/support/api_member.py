@@ -33,7 +33,7 @@ from node.machine.errors import BadLeaderTransferee, NoLeader
 from node.machine.export import Origin
 from node.machine.machine import Machine
 from node.machine.view import MemoryView
-from node.proposals import Proposals
+from node.proposals import Asker, Proposals
 from node.proto import rpc
 from node.reads import Reads
 from node.status import Alarm, Identity, MemberRecord, MemberStatus, Role, SyncTimes
@@ -72,8 +72,8 @@ class ApiMember:
             self.identity.member_id,
             1,
             pending_max=self.limits.pending_proposals_max,
+            pending_bytes_max=self.limits.pending_bytes_max,
             request_bytes_max=self.limits.request_bytes_max,
-            waiting_bytes_max=self.limits.waiting_bytes_max,
             timeout_seconds=timeout_seconds,
         )
         self._reads = Reads(1, self.limits.pending_reads_max, timeout_seconds)
@@ -152,9 +152,11 @@ class ApiMember:
         )
         return rpc.PutResponse(header=header).SerializeToString()
 
-    def propose(self, kind: RequestKind, request: bytes, done: OnOutcome) -> None:
+    def propose(
+        self, kind: RequestKind, request: bytes, done: OnOutcome, asker: Asker | None = None
+    ) -> None:
         """Into the log of one."""
-        self._proposals.add(kind, request, done, self.now())
+        self._proposals.add(kind, request, done, self.now(), asker)
         self.wake()
 
     def read(self, done: OnFresh) -> None:
@@ -244,8 +246,8 @@ class ApiMember:
     def _turn(self) -> None:
         self._turn_due = False
         if not self.hold and self.leader:
-            for envelope in self._proposals.take(1 << 30):
-                self._apply(envelope)
+            for proposal in self._proposals.take(1 << 30):
+                self._apply(proposal.envelope)
             if self._reads.wants_round(self.now()):
                 self._reads.confirmed(self._reads.start(self.now()), self.index)
                 self._reads.release(self.index)

@@ -205,7 +205,6 @@ def test_errors_that_leave_it_open_are_no_failures() -> None:
     open_ended = {
         refusals.NoLeader,
         refusals.NotLeader,
-        refusals.LeaderChanged,
         refusals.Stopped,
         refusals.Timeout,
         refusals.LeaderFailed,
