@@ -38,7 +38,7 @@ class Bounds(Check):
         proposals, reads = parts.proposals, parts.reads
         if (
             proposals.pending > limits.pending_proposals_max
-            or proposals._waiting_bytes > limits.waiting_bytes_max + ENVELOPE_BYTES
+            or proposals._pending_bytes > limits.pending_bytes_max + ENVELOPE_BYTES
             or reads.pending > limits.pending_reads_max
             or len(parts.membership._asked) > PENDING_MAX
             or len(parts.snapshots._sending) > limits.snapshot_streams_max
@@ -47,7 +47,7 @@ class Bounds(Check):
                 "more waits than may",
                 member=subject.id,
                 proposals=proposals.pending,
-                bytes=proposals._waiting_bytes,
+                bytes=proposals._pending_bytes,
                 reads=reads.pending,
                 changes=len(parts.membership._asked),
                 streams=len(parts.snapshots._sending),
