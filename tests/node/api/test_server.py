@@ -72,8 +72,8 @@ def watched(events: list[ClientEvent]) -> list[int]:
         ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
         ("/v3lockpb.Lock/Lock", "unknown method Lock for service v3lockpb.Lock"),
         (
-            "/etcdserverpb.Maintenance/Snapshot",
-            "unknown method Snapshot for service etcdserverpb.Maintenance",
+            "/etcdserverpb.Maintenance/Defragment",
+            "unknown method Defragment for service etcdserverpb.Maintenance",
         ),
         ("/nobody.Knows/This", "unknown service nobody.Knows"),
     ],
