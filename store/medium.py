@@ -8,6 +8,7 @@ The port has two implementations: `FileMedium` is LevelDB's directory and the ma
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -82,6 +83,13 @@ class FileMedium:
         return Mark(self._mark_path)
 
     def create_mark(self, member_id: int) -> Mark:
+        # Whoever made the directories above may not have synced them: a power cut would take mark
+        # and database along, and the next start would be a first one.
+        for folder in self._mark_path.absolute().parents:
+            with suppress(PermissionError):  # who may not even look has made nothing there
+                _sync_directory(folder)
+            if folder.is_mount():
+                break
         return Mark.create(self._mark_path, os.urandom(16), member_id)
 
     def open_engine(self, config: StoreConfig) -> LevelDBEngine:

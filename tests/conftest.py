@@ -6,11 +6,18 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rewrite`: scenario scripts take what they get for what they expect; read the diff."""
+    """`--rewrite`: scenario scripts take what they get for what they expect; read the diff.
+    `--crash-seeds`: damage and crashes of the store, from a selection to hours."""
     parser.addoption(
         "--rewrite",
         action="store_true",
         help="rewrite the expected output of scenario scripts instead of comparing it",
+    )
+    parser.addoption(
+        "--crash-seeds",
+        type=int,
+        default=2,
+        help="how many seeds the tests of damaged and crashed stores take",
     )
 
 
