@@ -167,14 +167,27 @@ def test_deadline_of_the_client_ends_the_call(served: ServedMember) -> None:
 def test_answer_after_the_deadline_falls_to_the_ground(served: ServedMember) -> None:
     served.member.hold = True
     with RawClient(served.port) as client:
+        client.unary(RANGE, rpc.RangeRequest(key=b"k").SerializeToString(), timeout=0.05)
+        client.wait(lambda events: len(ended(events)) == 1)
+        served.member.hold = False
+        client.unary(RANGE, rpc.RangeRequest(key=b"j").SerializeToString())
+        events = client.wait(lambda events: len(ended(events)) == 2)
+
+    assert [status for _, status, _ in ended(events)] == [4, 0]
+
+
+def test_write_that_nobody_waits_for_is_not_proposed(served: ServedMember) -> None:
+    served.member.hold = True
+    with RawClient(served.port) as client:
         client.unary(PUT, put(b"k"), timeout=0.05)
         client.wait(lambda events: len(ended(events)) == 1)
+        served.wait(lambda: served.member.status().proposals_pending == 0)
         served.member.hold = False
         client.unary(PUT, put(b"j"))
         events = client.wait(lambda events: len(ended(events)) == 2)
 
     assert [status for _, status, _ in ended(events)] == [4, 0]
-    assert served.call(lambda: served.member.index) == 2
+    assert served.call(lambda: served.member.index) == 1
 
 
 def test_cancelled_call_leaves_the_connection_sound(served: ServedMember) -> None:
