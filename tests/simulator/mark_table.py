@@ -48,8 +48,6 @@ REPLICATION = {
     "commit_bounded_by_match": "a heartbeat carried less than the leader's commit",
     "stranger_answered": "an answer of one who is no member arrived",
     "unreachable_probe": "a send failed and the peer was probed anew",
-    "overwritten_after_unknown": "a proposal given up as unknown was overwritten",
-    "applied_after_unknown": "a proposal given up as unknown was applied after all",
 }
 
 STORAGE = {
@@ -140,8 +138,11 @@ READS = {
 REQUESTS = {
     "proposal_forwarded": "a follower's proposal went to the leader",
     "forwarded_to_former_leader": "and met one that leads no more, or another term",
+    "forwarded_twice": "a forward of proposals arrived again",
     "proposal_put_back": "proposals waited for a leader that takes them",
     "proposal_unknown": "a client was told that the outcome is unknown",
+    "overwritten_after_unknown": "and its entry was overwritten by another leader's",
+    "applied_after_unknown": "and it was applied after all",
     "uncommitted_limit": "a proposal was dropped for too many uncommitted bytes",
     "apply_limit": "entries waited because too much was being applied",
     "batch_of_entries": "one append carried ten entries or more",

@@ -12,9 +12,27 @@ from tests.simulator.invariants.inspection import Inspection
 from tests.simulator.invariants.log import LogMatching, StateMachineSafety
 from tests.simulator.invariants.progress import Monotony
 from tests.simulator.invariants.reads import FreshReads
+from tests.simulator.invariants.sighting import (
+    ElectionSightings,
+    NoteSightings,
+    ReplicationSightings,
+    TruncationSightings,
+)
+from tests.simulator.invariants.sighting_service import (
+    LeaseSightings,
+    ReadSightings,
+    RequestSightings,
+    WatchSightings,
+)
+from tests.simulator.invariants.sighting_storage import (
+    MembershipSightings,
+    SnapshotSightings,
+    StorageSightings,
+)
 from tests.simulator.invariants.state import SameState
 from tests.simulator.invariants.tap import Check
 from tests.simulator.invariants.watching import Leases, Watching
+from tests.simulator.marks import Marks
 from tests.simulator.observer import Observer
 from tests.support.member_cluster import MemberCluster
 
@@ -35,6 +53,22 @@ CHECKS: tuple[type[Check], ...] = (
 """An entry is known before it is committed, a leader before it commits."""
 
 
+SIGHTINGS: tuple[type[Check], ...] = (
+    ElectionSightings,
+    NoteSightings,
+    ReplicationSightings,
+    TruncationSightings,
+    StorageSightings,
+    SnapshotSightings,
+    MembershipSightings,
+    ReadSightings,
+    RequestSightings,
+    WatchSightings,
+    LeaseSightings,
+)
+"""They check nothing; they count what happens."""
+
+
 class World(Protocol):
     """The part of a world that is looked at."""
 
@@ -42,7 +76,11 @@ class World(Protocol):
     def cluster(self) -> MemberCluster:
         """The members."""
 
+    @property
+    def marks(self) -> Marks:
+        """Where coverage is counted."""
+
 
 def all_of(world: World) -> list[Observer]:
     """Everything that must hold."""
-    return [Inspection(world.cluster, CHECKS)]
+    return [Inspection(world.cluster, (*CHECKS, *SIGHTINGS), world.marks)]

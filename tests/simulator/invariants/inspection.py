@@ -8,6 +8,7 @@ from node.raft.message import ConfState
 from tests.simulator.invariants.ledger import Ledger
 from tests.simulator.invariants.platter import Platters
 from tests.simulator.invariants.tap import Check, Subject, heard, tap
+from tests.simulator.marks import Marks
 from tests.simulator.observer import Observer
 from tests.support.member_cluster import MemberCluster, Node
 
@@ -15,12 +16,15 @@ from tests.support.member_cluster import MemberCluster, Node
 class Inspection(Observer):
     """Taps every life when it begins and passes on what happens in it."""
 
-    def __init__(self, cluster: MemberCluster, kinds: Iterable[type[Check]]) -> None:
+    def __init__(
+        self, cluster: MemberCluster, kinds: Iterable[type[Check]], marks: Marks | None = None
+    ) -> None:
         self.cluster = cluster
+        self.marks = marks or Marks()
         founders = [node.id for node in cluster if node._founders.voters]
         self.ledger = Ledger(ConfState(voters=tuple(founders)))
         self.platters = Platters(cluster)
-        self.checks = [kind(cluster, self.ledger, self.platters) for kind in kinds]
+        self.checks = [kind(cluster, self.ledger, self.platters, self.marks) for kind in kinds]
         self.subjects: dict[int, Subject] = {}
         """The present life of each member that is up."""
         self._lives = 0

@@ -6,6 +6,8 @@ has shown as written it must find there in its next life.
 
 from __future__ import annotations
 
+from typing import Any
+
 from node.raft.errors import LogError
 from node.raft.ready import Ready, Role
 from tests.simulator.invariants.platter import Head
@@ -16,8 +18,8 @@ from tests.simulator.observer import fail
 class Monotony(Check):
     """Invariant 5, and a member's log never takes back what it calls committed."""
 
-    def __init__(self, *parts: object) -> None:
-        super().__init__(*parts)  # type: ignore[arg-type]
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self._heads: dict[int, Head] = {}
         self._applied: dict[int, int] = {}
 

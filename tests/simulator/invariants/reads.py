@@ -19,7 +19,7 @@ class FreshReads(Check):
     def began(self, subject: Subject) -> None:
         subject.facts["reads"] = {}
 
-    def read_asked(self, subject: Subject, context: int) -> None:
+    def read_asked(self, subject: Subject, context: int, *, again: bool) -> None:
         subject.facts["reads"] = {context: self.ledger.commit}
 
     def read_confirmed(self, subject: Subject, context: int, index: int) -> None:

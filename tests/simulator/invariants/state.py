@@ -8,6 +8,7 @@ always after a restart or an installed snapshot.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from node.machine.answer import Operation
 from node.machine.errors import Refusal
@@ -22,8 +23,8 @@ COMPARED_EVERY = 5
 class SameState(Check):
     """Invariant 10."""
 
-    def __init__(self, *parts: object) -> None:
-        super().__init__(*parts)  # type: ignore[arg-type]
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self._looks = 0
         self._suspects: set[int] = set()
         """Members whose state has come from elsewhere than the entries that were seen."""
@@ -49,7 +50,7 @@ class SameState(Check):
             return
         groups: dict[int, list[Subject]] = {}
         for subject in subjects:
-            if not subject.parts.disk.installing:
+            if readable(subject):
                 groups.setdefault(subject.parts.machine.compact_revision, []).append(subject)
         for group in groups.values():
             if len(group) > 1:
@@ -66,7 +67,7 @@ class SameState(Check):
                 tuple(subject.parts.machine.alarms()),
             )
             for subject in subjects
-            if not subject.parts.disk.installing
+            if readable(subject)
         }
         by_index: dict[int, tuple[object, ...]] = {}
         for member, found in whole.items():
@@ -88,3 +89,9 @@ class SameState(Check):
         if len(set(hashes.values())) > 1:
             fail("keyspaces differ", revision=revision, hashes=hashes)
         self._suspects -= set(hashes)
+
+
+def readable(subject: Subject) -> bool:
+    """Whether the records that a machine shows are those that it stands for. What a damaged disk
+    returns is the business of whoever reads it in earnest."""
+    return not subject.parts.disk.installing and not subject.platter.damaged

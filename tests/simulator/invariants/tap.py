@@ -22,10 +22,11 @@ from node.machine.answer import Event, Operation
 from node.machine.errors import Refusal
 from node.raft.core import Core
 from node.raft.message import ConfChange, ConfState, Entry, InstallSnapshot, Message
-from node.raft.ready import PersistToken, Ready
+from node.raft.ready import PersistToken, Proposed, Ready
 from node.watch.watcher import Watcher
 from tests.simulator.invariants.ledger import Ledger
 from tests.simulator.invariants.platter import Platter, Platters
+from tests.simulator.marks import Marks
 from tests.support.member_cluster import MemberCluster, Node
 
 if TYPE_CHECKING:
@@ -71,10 +72,14 @@ class Check:
     arriving: ClassVar[Mapping[type, str]] = {}
     """The same for messages that are about to be taken in."""
 
-    def __init__(self, cluster: MemberCluster, ledger: Ledger, platters: Platters) -> None:
+    def __init__(
+        self, cluster: MemberCluster, ledger: Ledger, platters: Platters, marks: Marks
+    ) -> None:
         self.cluster = cluster
         self.ledger = ledger
         self.platters = platters
+        self.marks = marks
+        self.hit = marks.hit
 
     def began(self, subject: Subject) -> None:
         """A life began; nothing has run in it."""
@@ -106,8 +111,14 @@ class Check:
     def adopted(self, subject: Subject) -> None:
         """An installed snapshot has become the state."""
 
-    def read_asked(self, subject: Subject, context: int) -> None:
-        """A round of reads begins."""
+    def unreachable(self, subject: Subject, peer: int) -> None:
+        """The core is about to be told that a message could not be sent."""
+
+    def proposed(self, subject: Subject, outcome: Proposed, *, forward: bool) -> None:
+        """Proposals were given to the core."""
+
+    def read_asked(self, subject: Subject, context: int, *, again: bool) -> None:
+        """A round of reads begins, or is asked `again` for want of an answer."""
 
     def read_confirmed(self, subject: Subject, context: int, index: int) -> None:
         """An answer to a round, perhaps not the one under way."""
@@ -146,6 +157,8 @@ class TappedCore:
         self._persisting = heard(checks, "persisting")
         self._arriving = by_kind(checks, "arriving")
         self._taken = by_kind(checks, "taken")
+        self._unreachable = heard(checks, "unreachable")
+        self._proposed = heard(checks, "proposed")
         for name in dir(Core):
             if not name.startswith("_") and not hasattr(type(self), name):
                 setattr(self, name, getattr(core, name))
@@ -181,6 +194,17 @@ class TappedCore:
             hear(self._subject, token)
         self._core.persisted(token)
 
+    def propose(self, data: Sequence[bytes], *, forward: bool = True) -> Proposed:
+        outcome = self._core.propose(data, forward=forward)
+        for hear in self._proposed:
+            hear(self._subject, outcome, forward=forward)
+        return outcome
+
+    def report_unreachable(self, member: int) -> None:
+        for hear in self._unreachable:
+            hear(self._subject, member)
+        self._core.report_unreachable(member)
+
 
 def tap(subject: Subject, checks: Sequence[Check]) -> None:
     """Let checks hear what happens in a life that has just begun."""
@@ -205,6 +229,18 @@ def by_kind(checks: Sequence[Check], table: str) -> dict[type, list[Hear]]:
         for kind, name in getattr(check, table).items():
             kinds.setdefault(kind, []).append(getattr(check, name))
     return kinds
+
+
+def overhear(owner: object, name: str, hear: Callable[..., object]) -> None:
+    """Have `hear` told of every call of a method: its result, then its arguments."""
+    method = getattr(owner, name)
+
+    def overheard(*arguments: Any, **named: Any) -> Any:
+        result = method(*arguments, **named)
+        hear(result, *arguments, **named)
+        return result
+
+    setattr(owner, name, overheard)
 
 
 def _replace(owner: object, name: str, method: Callable[..., Any]) -> None:
@@ -315,9 +351,10 @@ def _tap_reads(subject: Subject, checks: Sequence[Check]) -> None:
     start, confirmed, add = reads.start, reads.confirmed, reads.add
 
     def starting(now: float) -> int:
+        again = reads._asked_context is not None
         context = start(now)
         for hear in hear_asked:
-            hear(subject, context)
+            hear(subject, context, again=again)
         return context
 
     def confirming(context: int, index: int) -> None:
