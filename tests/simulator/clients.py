@@ -15,6 +15,7 @@ held against it (`ledger`).
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,8 @@ OPERATIONS_PER_STEP: Final = 0.1
 CLIENTS: Final = (3, 14)
 WATCHERS: Final = (1, 4)
 EXPIRY_GRACE_SECONDS: Final = 1.0
+BOUNDS: Final = Bounds(steps_max=20_000, configurations_max=50_000)
+"""Open outcomes are settled by the log, so good runs are far below these."""
 
 
 class Client:
@@ -60,11 +63,16 @@ class Client:
         """Goes elsewhere after an error; others stay with their member."""
         self.patience = chance.choice((1.0, 3.0, 10.0, 30.0))
         """Seconds that it waits for an answer."""
+        self.polite = chance.random() < 0.6
+        """Lets the member know that it waits no longer."""
+        self.cancel: Callable[[], None] = lambda: None
         self.asked: Asked | None = None
         self.wire: Wire | None = None
         self.gives_up = 0.0
+        self.fate = 0.0
+        """By how many seconds its answer will come late."""
         self.reply: tuple[float, bytes | None, str] | None = None
-        """An answer that is on its way, and when it comes."""
+        """An answer that is on its way, and when it comes; never, if it is lost."""
 
 
 class Clients(Observer):
@@ -72,17 +80,20 @@ class Clients(Observer):
 
     def __init__(self, world: World) -> None:
         self._world = world
-        chance = self._chance = Random(f"clients/{world.plan.seed}")
+        # Who they are is drawn once; what they do is drawn step by step, so that a step that is
+        # left out leaves the others as they were.
+        chance = Random(f"clients/{world.plan.seed}")
+        self._chance = world.chance
         self.recorder = Recorder(world.cluster.clock)
         self.ledger = Ledger(self.recorder.clock)
-        self.workload = Workload(chance)
+        self.workload = Workload(world.chance)
         members = [node.id for node in world.nodes]
         self.clients = [
             Client(f"c{number}", chance.choice(members), chance)
             for number in range(chance.randint(*CLIENTS))
         ]
         self.watchers = [
-            Watcher(f"w{number}", self.recorder, chance)
+            Watcher(f"w{number}", self.recorder, chance, world.chance)
             for number in range(chance.randint(*WATCHERS))
         ]
         self._lost = chance.choice((0.0, 0.0, 0.02, 0.1))
@@ -114,21 +125,30 @@ class Clients(Observer):
         asked = self.recorder.ask(client.name, f"n{wire.node.id}", request)
         name = type(request).__name__
         self._world.trace.say(wire.node.id, "is asked", by=client.name, id=asked.id, what=name)
-        client.asked, client.wire = asked, wire
+        client.asked, client.wire, client.fate = asked, wire, self._fate()
         client.gives_up = self._world.now + client.patience
         message = mark(message_of(request).SerializeToString(), asked.id)
-        wire.ask(name, message, lambda reply, error: self._answered(client, asked, reply, error))
+        client.cancel = wire.ask(
+            name, message, lambda reply, error: self._answered(client, asked, reply, error)
+        )
         return asked
 
     def _answered(self, client: Client, asked: Asked, message: bytes | None, error: str) -> None:
         if client.asked is not asked:
             return  # it has given up
-        chance = self._chance.random()
-        if self._calming or chance >= self._lost + self._late:
+        if self._calming or client.fate == 0:
             self._hear(client, asked, message, error)
-        elif chance >= self._lost:
-            delay = self._chance.choice((0.01, 0.2, 2.0))
-            client.reply = self._world.now + delay, message, error
+        else:
+            client.reply = self._world.now + client.fate, message, error
+
+    def _fate(self) -> float:
+        """By how many seconds the next answer comes late."""
+        chance = self._chance.random()
+        if chance < self._lost:
+            return math.inf
+        if chance < self._lost + self._late:
+            return self._chance.choice((0.01, 0.2, 2.0))
+        return 0.0
 
     def _hear(self, client: Client, asked: Asked, message: bytes | None, error: str) -> None:
         self.recorder.told(asked, message, error)
@@ -153,6 +173,8 @@ class Clients(Observer):
                 self._hear(client, asked, *client.reply[1:])
             elif client.gives_up <= now:
                 self.recorder.gave_up(asked, "context deadline exceeded")
+                if client.polite:
+                    client.cancel()
                 self._go_on(client)
             elif not client.wire.alive and client.reply is None:
                 self.recorder.gave_up(asked, "connection lost")
@@ -216,18 +238,12 @@ class Clients(Observer):
             if condition():
                 return
             self._world.let_pass()
-        fail(what, by=[each.name for each in self.clients if each.asked is not None])
+        fail(what)
 
     def _answered_all(self) -> bool:
-        """Whether nobody waits who could still be answered; who gave up does not count."""
-        return not any(
-            each.asked
-            and each.wire
-            and each.wire.alive
-            and not each.reply
-            and self._takes_part(each.wire.node)
-            for each in self.clients
-        )
+        """Whether every call was answered, if only to nobody: who gave up counts as well."""
+        live = [wire for wire in self._wires.values() if wire.alive]
+        return not any(wire.waits for wire in live if self._takes_part(wire.node))
 
     def _outlive_leases(self, nodes: list[Node]) -> None:
         """Without renewals a lease is over after its time, two election timeouts and a second."""
@@ -309,7 +325,7 @@ class Clients(Observer):
             wrong = differences(replay.space, kvs)
             if wrong or last.response.revision != replay.space.revision:
                 fail("the last state is not that of the log", keys=wrong)
-        objected = objections(self.history(), Bounds())
+        objected = objections(self.history(), BOUNDS)
         if objected:
             fail("a judge objects", verdicts=Told(explain(objected)))
 

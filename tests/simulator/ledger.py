@@ -193,8 +193,9 @@ class Replay:
         self.objections.append(text)
 
     def apply(self, index: int, logged: Logged) -> None:
-        """Apply one request; one that was proposed twice counts where it comes first."""
+        """Apply one request. Members see to it themselves that none is in the log twice."""
         if logged.proposal in self._proposals:
+            self.object(f"entry {index} repeats a proposal: {logged.request!r}")
             return
         self._proposals.add(logged.proposal)
         number = marked(logged.request)

@@ -50,12 +50,13 @@ class Subscription:
 class Watcher:
     """One client, and its stream."""
 
-    def __init__(self, name: str, recorder: Recorder, chance: Random) -> None:
+    def __init__(self, name: str, recorder: Recorder, nature: Random, chance: Random) -> None:
+        """`nature` draws what it watches, `chance` what it does."""
         self.name = name
         self._recorder = recorder
         self._chance = chance
         self.subscriptions = [
-            Subscription(f"{name}.{number}", chance) for number in range(chance.choice((1, 1, 2)))
+            Subscription(f"{name}.{number}", nature) for number in range(nature.choice((1, 1, 2)))
         ]
         self.wire: Wire | None = None
         self._call: StreamCall | None = None

@@ -40,21 +40,27 @@ class Answers:
     """What calls use of `GrpcServer`: the way of their answers, to whoever expects them."""
 
     def __init__(self) -> None:
+        self.due: dict[int, None] = {}
+        """Calls that must still be answered, whether anybody waits for it or not."""
         self._expected: dict[int, OnAnswer] = {}
         self._calls = 0
 
-    def expect(self, answered: OnAnswer) -> int:
-        """Give the id of a new call."""
+    def expect(self, answered: OnAnswer, *, stream: bool = False) -> int:
+        """Give the id of a new call; a stream may be silent for ever."""
         self._calls += 1
         self._expected[self._calls] = answered
+        if not stream:
+            self.due[self._calls] = None
         return self._calls
 
     def forget(self, call_id: int) -> None:
         """Nobody listens any more."""
+        self.due.pop(call_id, None)
         self._expected.pop(call_id, None)
 
     def reply(self, call_id: int, message: bytes) -> None:
         """The one answer of a call."""
+        self.due.pop(call_id, None)
         answered = self._expected.pop(call_id, None)
         if answered is not None:
             answered(message, "")
@@ -67,6 +73,7 @@ class Answers:
 
     def finish(self, call_id: int, status: int, text: str = "") -> None:
         """The end of a call or stream that the server makes."""
+        self.due.pop(call_id, None)
         answered = self._expected.pop(call_id, None)
         if answered is not None:
             answered(None, text)
@@ -84,12 +91,18 @@ class Wire:
         self.grpc = cast(GrpcServer, self._answers)
         self.unwritten = 0
         self._services = Services(self.member, chance)
+        self._open: dict[int, Call] = {}
         self._unsent: list[Callable[[], None]] = []
 
     @property
     def alive(self) -> bool:
         """Whether the process that it leads to still exists."""
         return self.node.life is self.life
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call has not been answered yet."""
+        return bool(self._answers.due)
 
     def flush(self) -> None:
         """Let a process that goes on read what was sent to it meanwhile; call it now and then."""
@@ -100,19 +113,23 @@ class Wire:
         if self.alive and self._reads:
             self._services.poll()
 
-    def ask(self, name: str, message: bytes, answered: OnAnswer) -> None:
-        """Make one call, by the name in UNARY, or "LeaseKeepAlive": a stream of one request."""
+    def ask(self, name: str, message: bytes, answered: OnAnswer) -> Callable[[], None]:
+        """Make one call, by the name in UNARY, or "LeaseKeepAlive": a stream of one request.
+
+        What is given back cancels it.
+        """
         if name == "LeaseKeepAlive":
             stream = self.open(KEEP_ALIVE, answered)
             self.send(stream, message)
-        else:
-            call_id = self._answers.expect(answered)
-            self._pass(lambda: self._start(call_id, UNARY[name], message))
+            return lambda: self.cancel(stream)
+        call_id = self._answers.expect(answered)
+        self._pass(lambda: self._start(call_id, UNARY[name], message))
+        return lambda: self._pass(lambda: self._abandon(call_id))
 
     def open(self, path: str, answered: OnAnswer) -> StreamCall:
         """Open a stream; `answered` gets every message, and None with an error at its end."""
         method, handler = self._services.streams[path]
-        call = StreamCall(self, self._answers.expect(answered), method, {})
+        call = StreamCall(self, self._answers.expect(answered, stream=True), method, {})
 
         def begin() -> None:
             if self.member.is_learner and not method.learner:
@@ -142,6 +159,10 @@ class Wire:
 
     # What the calls need of their connection.
 
+    def later(self, seconds: float, go_on: Callable[[], None]) -> None:
+        """With the next flush: there is no finer clock here."""
+        self._unsent.append(go_on)
+
     def when_writable(self, call: Call, go_on: Callable[[], None]) -> None:
         """There is always room."""
         go_on()
@@ -169,11 +190,15 @@ class Wire:
 
     def _start(self, call_id: int, path: str, message: bytes) -> None:
         method, handler = self._services.unary[path]
-        call = Call(self, call_id, method)
+        call = self._open[call_id] = Call(self, call_id, method)
         if self.member.is_learner and not method.learner:
             call.fail(NOT_SUPPORTED_FOR_LEARNER)
         else:
             handler(call, message)
+
+    def _abandon(self, call_id: int) -> None:
+        self._answers.forget(call_id)
+        self._open.pop(call_id).abandon(Status.CANCELLED)
 
     def _to_stream(self, call: StreamCall, do: Callable[[Stream], None]) -> None:
         def act() -> None:

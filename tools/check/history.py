@@ -13,9 +13,11 @@ know is written as such:
     unknown  it may have taken effect, at any time after its start, also after `end_ns`, or never
 
 When in doubt a recorder writes `unknown`. A wrong `failed` turns into a false alarm, a needless
-`unknown` only makes the checks weaker. A harness that can read the members' logs may settle unknown
-outcomes: what is in no log has failed, and for the rest it knows a time (`taken_ns`). Two rules for workloads make the checks strong: every value
-is written at most once, and no lease id is granted twice.
+`unknown` only makes the checks weaker. A harness that can read the members' logs may settle what is
+open: what is in no log has failed, and of the rest it knows a time (`taken_ns`).
+
+Two rules for workloads make the checks strong: every value is written at most once, and no lease id
+is granted twice.
 """
 
 from __future__ import annotations
