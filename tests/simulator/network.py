@@ -2,8 +2,8 @@
 
 Time is counted in steps of the run, so that a frame may arrive between any two of them. The real
 mesh keeps the order of a channel and delivers at most once. Raft must bear worse and gets it here:
-its messages are reordered and repeated. What is no message of Raft (proposals that were forwarded,
-calls, chunks of snapshots) relies on the promise of the mesh: it is lost and delayed, never
+its messages are reordered and repeated, forwarded proposals included. What is no message of Raft
+(calls, chunks of snapshots) relies on the promise of the mesh: it is lost and delayed, but never
 repeated, and chunks keep their order.
 """
 
@@ -16,7 +16,6 @@ from random import Random
 import msgspec
 
 from node.peers import Parcel
-from node.raft.message import Message, Propose
 from tests.simulator.plan import Weather
 from tests.simulator.trace import Trace
 from transport.frame import Channel
@@ -27,7 +26,6 @@ CALLS = b"\x94\x00\x00\x90"
 """How a parcel begins that carries calls and no message of Raft."""
 
 _decode = msgspec.msgpack.Decoder(Parcel).decode
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class SimulatedNetwork(MemoryNetwork):
@@ -132,13 +130,11 @@ class SimulatedNetwork(MemoryNetwork):
 
     def _repeat(self, letter: Letter, weather: Weather) -> None:
         """Send copies later; who was cut off by then, or before, may get one all the same."""
-        payload = repeatable(letter)
-        if payload is None:
+        if not repeatable(letter):
             return
-        copy = msgspec.structs.replace(letter, payload=payload)
         for _ in range(self._chance.randrange(1, weather.copies_max + 1)):
             late = self._chance.random() ** 3 * weather.repeat_ms
-            self._send(copy, 1 + self.steps(late))
+            self._send(letter, 1 + self.steps(late))
 
     def _tell(self, letter: Letter, verb: str) -> None:
         facts: dict[str, object] = {"to": letter.to, "channel": letter.channel.name}
@@ -151,15 +147,9 @@ class SimulatedNetwork(MemoryNetwork):
         self._trace.show(letter.sender, verb, facts)
 
 
-def repeatable(letter: Letter) -> bytes | None:
-    """The part of a frame that may arrive twice; None = nothing."""
-    if letter.channel is Channel.BULK or letter.payload.startswith(CALLS):
-        return None
-    parcel = _decode(letter.payload)
-    messages: list[Message] = [each for each in parcel.messages if not isinstance(each, Propose)]
-    if len(messages) == len(parcel.messages):
-        return letter.payload
-    return _encode(Parcel(0, 0, messages)) if messages else None
+def repeatable(letter: Letter) -> bool:
+    """Whether a frame may arrive twice: it holds messages of Raft, which bears that."""
+    return letter.channel is not Channel.BULK and not letter.payload.startswith(CALLS)
 
 
 def describe_message(message: object) -> str:

@@ -144,6 +144,8 @@ def draw(seed: int, weights: Mapping[str, float], family: str | None = None) -> 
     limits, store_config, constants = _limits(chance, family)
     down_ms = chance.choice([(0, 100), (0, 1_000), (0, 1_000), (2_000, 20_000)])
     drawn_weights = _swarm(chance, weights, family, members)
+    if chance.random() < 0.15:
+        _hand_over(drawn_weights)
     if down_ms[1] > 10_000:  # long and few, else nobody is ever there
         for name in KILLS:
             drawn_weights[name] = drawn_weights.get(name, 0.0) / 5
@@ -196,6 +198,14 @@ def _swarm(
     return drawn
 
 
+def _hand_over(weights: dict[str, float]) -> None:
+    """Leaders come, go and come back, most of them alive: what they took along is proposed again,
+    and forwards reach leaders that were meant, or others."""
+    weights.update(transfer=3.0, isolate_leader=1.0, weather=1.5, pause=1.0)
+    for name in KILLS:
+        weights.pop(name, None)
+
+
 def _weather(chance: Random) -> Weather:
     def maybe(value: Any, otherwise: Any) -> Any:
         return value if chance.random() < 0.5 else otherwise
@@ -221,7 +231,7 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
         log_entries_max=chance.choice([40, 200]),
         log_entries_kept=chance.choice([8, 30]),
         snapshot_chunk_bytes=chance.choice([300, 2_000, 100_000]),
-        request_timeout_ms=1_500,
+        request_timeout_ms=chance.choice([1_500, 1_500, 10_000]),
         append_bytes_max=chance.choice([300, 4_000, 200_000]),
         inflight_messages_max=chance.choice([2, 8, 64]),
         request_bytes_max=10_000,
