@@ -25,13 +25,14 @@ from tests.simulator.ledger import Ledger, differences, mark
 from tests.simulator.observer import Observer, fail
 from tests.simulator.watchers import Watcher
 from tests.simulator.wire import Wire
-from tests.simulator.workload import EVERY, TTL_SECONDS, Workload
+from tests.simulator.workload import EVERY, KEYS, TTL_SECONDS, Workload
 from tests.support.member_cluster import Node
 from tools.check import Bounds, History
 from tools.check.convert import message_of
 from tools.check.history import (
     HashReport,
     LeaseTimeToLive,
+    Put,
     Range,
     RangeResponse,
     Request,
@@ -221,9 +222,9 @@ class Clients(Observer):
         nodes = [node for node in self._world.nodes if self._takes_part(node)]
         self._until("a request is not answered", self._answered_all)
         self._outlive_leases(nodes)
+        self._bring_watchers_up_to_date(nodes)
         for number, node in enumerate(nodes):
             self._read_all(Client(f"final{number}", node.id, self._chance), node)
-        self._bring_watchers_up_to_date(nodes)
         self._compare_members(nodes)
 
     def _takes_part(self, node: Node) -> bool:
@@ -259,25 +260,30 @@ class Clients(Observer):
                 fail("a lease outlives its time", member=node.id, leases=left)
 
     def _read_all(self, client: Client, node: Node) -> None:
-        wire = self._wire(node)
-        assert wire is not None
-        wire.flush()
         leases: list[Request] = [LeaseTimeToLive(lease) for lease in self.workload.leases[-4:]]
         reads: list[Request] = [Range(EVERY, EVERY), Range(EVERY, EVERY, serializable=True)]
         for request in reads + leases:
-            asked = self._ask(client, wire, request)
-            self._until("the last read is not answered", lambda: client.asked is None)
-            if asked.response is None:
-                fail("the last read is refused", member=node.id, error=asked.error)
+            self._ask_at_last(client, node, request)
+
+    def _ask_at_last(self, client: Client, node: Node, request: Request) -> None:
+        wire = self._wire(node)
+        assert wire is not None
+        asked = self._ask(client, wire, request)
+        self._until("the last request is not answered", lambda: client.asked is None)
+        if asked.response is None:
+            fail("the last request is refused", member=node.id, error=asked.error)
 
     def _bring_watchers_up_to_date(self, nodes: list[Node]) -> None:
-        revision = self.recorder.revision
         for watcher in self.watchers:
             wire = self._wire(self._chance.choice(nodes))
             assert wire is not None
             if watcher.wire is not None and watcher.wire.node not in nodes:
                 watcher.leave()
-            watcher.settle(wire, revision)
+            watcher.settle(wire, self.recorder.revision)
+        # Who goes on from the next revision is told of progress only when there is one.
+        last = Client("last", nodes[0].id, self._chance)
+        self._ask_at_last(last, nodes[0], Put(KEYS[0], b"last"))
+        revision = self.recorder.revision
 
         def told() -> bool:
             late = [each for each in self.watchers if not each.up_to_date(revision)]
