@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from node import loop
+from node import loop, snapshots
 from node.config import Limits, Ticks
 from store.config import StoreConfig
 
@@ -31,14 +31,16 @@ TICKS = Ticks(tick_ms=50, heartbeat=2, election=10)
 PACE = ("turn", "sync", "tick")
 """What must happen for anything to happen; the rest of the actions are faults and requests."""
 
-CONSTANTS: dict[str, tuple[Any, int]] = {
+CONSTANTS: dict[str, tuple[Any, float]] = {
     "FRAMES_PER_TURN": (loop, loop.FRAMES_PER_TURN),
     "ENTRIES_PER_SLICE": (loop, loop.ENTRIES_PER_SLICE),
     "SLICES_PER_TURN": (loop, loop.SLICES_PER_TURN),
     "COMPACT_RECORDS": (loop, loop.COMPACT_RECORDS),
     "CATCH_UP_EVENTS": (loop, loop.CATCH_UP_EVENTS),
+    "WINDOW": (snapshots, snapshots.WINDOW),
+    "RETRY_SECONDS": (snapshots, snapshots.RETRY_SECONDS),
 }
-"""What a turn takes at most, and the module that says so."""
+"""What a turn and a stream take at most, and the module that says so."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Plan:
     ticks: Ticks = TICKS
     limits: Limits = field(default_factory=Limits)
     store_config: StoreConfig = field(default_factory=StoreConfig)
-    constants: Mapping[str, int] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
     """Of CONSTANTS, those that differ."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """How often each action happens, relative to the others; one that is left out never does."""
@@ -225,7 +227,7 @@ def _tick_rates(chance: Random, members: int) -> tuple[float, ...]:
     return rates if chance.random() < 0.3 else ()
 
 
-def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str, int]]:
+def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str, float]]:
     """Small enough that a run meets most of them, except in the steady family."""
     limits = Limits(
         log_entries_max=chance.choice([40, 200]),
@@ -243,7 +245,9 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
         tail_bytes_max=chance.choice([500, 100_000]),
         sweep_records=chance.choice([8, 100]),
     )
-    constants: dict[str, int] = {}
+    constants: dict[str, float] = {}
+    if store_config.queue_batches_max < 10:
+        constants["RETRY_SECONDS"] = 0.1  # what a full queue refuses comes again after that
     if family == "tiny":
         limits, store_config, constants = _tiny(chance, limits)
     elif family == "compaction":
@@ -254,7 +258,7 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
     return limits, store_config, constants
 
 
-def _tiny(chance: Random, limits: Limits) -> tuple[Limits, StoreConfig, dict[str, int]]:
+def _tiny(chance: Random, limits: Limits) -> tuple[Limits, StoreConfig, dict[str, float]]:
     limits = _with(
         limits,
         append_bytes_max=chance.choice([1, 64, 64]),
@@ -272,12 +276,14 @@ def _tiny(chance: Random, limits: Limits) -> tuple[Limits, StoreConfig, dict[str
         log_entries_held_max=chance.choice([2, 20]),
     )
     store_config = StoreConfig(queue_batches_max=1, tail_bytes_max=64, sweep_records=1)
-    constants = {
+    constants: dict[str, float] = {
         "FRAMES_PER_TURN": chance.choice([1, 2]),
         "ENTRIES_PER_SLICE": 1,
         "SLICES_PER_TURN": chance.choice([1, 2]),
         "COMPACT_RECORDS": chance.choice([1, 3]),
         "CATCH_UP_EVENTS": chance.choice([1, 3]),
+        "WINDOW": chance.choice([1, 2, 4]),
+        "RETRY_SECONDS": 0.1,
     }
     return limits, store_config, constants
 
