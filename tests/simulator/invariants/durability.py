@@ -9,7 +9,7 @@ Source: Raft thesis §3.8, §10.2.1; paper §5.3, §5.4.2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from node.raft.errors import LogError
 from node.raft.message import (
@@ -85,6 +85,11 @@ class Promises(Check):
 class Commits(Check):
     """Invariant 7, and that only leaders commit what nobody has committed before."""
 
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._newest: tuple[int, int, ConfState] | None = None
+        """Index and term of the last commit whose majority was seen, and of which voters."""
+
     def ready(self, subject: Subject, ready: Ready) -> None:
         ledger, log = self.ledger, subject.log
         if log.commit <= ledger.commit:
@@ -104,16 +109,18 @@ class Commits(Check):
         ledger.commit_entries(entries, term)
 
     def looked(self, subjects: Sequence[Subject]) -> None:
-        """A leader still finds its last commit on a durable majority: disks never lose it."""
-        ledger = self.ledger
-        for subject in subjects:
-            raft = subject.raft
-            if raft.role is Role.LEADER and ledger.committed_in.get(raft.term) == ledger.commit:
-                self._check_quorum(subject, ledger.commit, raft.term)
+        """Disks never lose what was committed. Who votes by now is another question: a voter that
+        was added since then need not hold it yet."""
+        if self._newest is None:
+            return
+        index, term, conf = self._newest
+        if self._holders(conf, index, term) < majority(len(conf.voters)):
+            fail("a majority has lost what it had committed", index=index, term=term, conf=conf)
 
     def _check_quorum(self, subject: Subject, index: int, term: int) -> None:
         for conf in (subject.conf_at_ready, subject.conf):
             if self._holders(conf, index, term) >= majority(len(conf.voters)):
+                self._newest = (index, term, conf)
                 return
         fail(
             "committed without a durable majority",
