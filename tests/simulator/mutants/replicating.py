@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from node.disk import Disk
+from node.errors import InvariantViolated
 from node.raft import raft as raft_module
-from node.raft import replication
+from node.raft import replication, transfer
 from node.raft.log import RaftLog
 from node.raft.message import Entry, Heartbeat, HeartbeatReply, PreVoteReply, Vote, VoteReply
 from node.raft.progress import Progress, ProgressState
@@ -41,7 +42,7 @@ def commit_by_count(patch: pytest.MonkeyPatch) -> None:
         index = raft.roster.committed()
         if 0 < raft.exit_index <= index:
             index = raft.exit_index - 1
-            replication.transfer.hand_over(raft)
+            transfer.hand_over(raft)
         if index <= raft.log.commit:
             return False
         raft.replicate_due = True
@@ -95,7 +96,8 @@ def commit_regresses(patch: pytest.MonkeyPatch) -> None:
     def commit_to(self: RaftLog, index: int) -> bool:
         if index == self.commit:
             return False
-        raft_module.check(index <= self.last_index, f"commit {index} is beyond the last entry")
+        if index > self.last_index:
+            raise InvariantViolated(f"commit {index} is beyond the last entry")
         self.commit = index
         return True
 

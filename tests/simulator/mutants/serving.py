@@ -9,10 +9,13 @@ import pytest
 
 from node.applier import Applier
 from node.housekeeping import HOUSEKEEPING_MS, Housekeeping, revocation
+from node.loop import Loop
 from node.machine.envelope import RequestKind
 from node.proposals import Proposals
-from node.raft import roster
-from node.raft.message import ConfState, Entry
+from node.raft import proposal, roster, step
+from node.raft.message import ConfState, Entry, Message, Propose
+from node.raft.raft import Raft
+from node.raft.ready import Role, SoftState
 from node.watch.hub import History, WatchHub
 from node.watch.stream import Stream
 from node.watch.watcher import Watcher
@@ -73,19 +76,18 @@ def deposed_revokes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Housekeeping, "_expire_leases", expire_leases)
 
 
-@mutant(35, "a request's number is used again after a restart")
-def number_reused(patch: pytest.MonkeyPatch) -> None:
-    """Sequences begin at one in each process. An entry of the former process that is applied late
-    is taken for the request that has its number now, whose client is told of another's outcome.
+@mutant(35, "a repeated forward is taken again")
+def forward_taken_twice(patch: pytest.MonkeyPatch) -> None:
+    """The leader does not remember which forwards it has had, so that a copy that the network has
+    made writes once more.
 
-    Caught by: 9, the clients' history: a put is answered with the revision of another.
+    Caught by: 9, the log holds a request twice; the clients' history.
     """
-    init: Callable[..., None] = Proposals.__init__
 
-    def restart_at_one(self: Proposals, origin: int, first_sequence: int, **rest: object) -> None:
-        init(self, origin, 0, **rest)
+    def is_news(raft: Raft, message: Propose) -> bool:
+        return True
 
-    patch.setattr(Proposals, "__init__", restart_at_one)
+    patch.setattr(proposal, "_is_news", is_news)
 
 
 @mutant(36, "the order of a set leaks into messages", hash_seeds=True)
@@ -116,3 +118,53 @@ def error_swallowed(patch: pytest.MonkeyPatch) -> None:
             apply_request(self, entry)
 
     patch.setattr(Applier, "_apply_request", apply_if_possible)
+
+
+@mutant(38, "a forward of another term is taken")
+def late_forward_taken(patch: pytest.MonkeyPatch) -> None:
+    """A leader takes proposals that were forwarded to it in an earlier term of its own. Their
+    sender has seen an entry of a later term meanwhile, and has proposed them again.
+
+    Caught by: 9, the log holds a request twice; the clients' history.
+    """
+    answer_earlier_term = step._answer_earlier_term
+
+    def answer(raft: Raft, message: Message) -> None:
+        if isinstance(message, Propose) and raft.role is Role.LEADER:
+            proposal.handle_forwarded(raft, message)
+        else:
+            answer_earlier_term(raft, message)
+
+    patch.setattr(step, "_answer_earlier_term", answer)
+
+
+@mutant(39, "proposals are repeated as soon as the leader changes")
+def repeated_too_early(patch: pytest.MonkeyPatch) -> None:
+    """What a former leader was given is proposed again to the next one at once, and not only when
+    an entry of its term is applied. It may have had the first in its log all the time.
+
+    Caught by: 9, the log holds a request twice; the clients' history.
+    """
+    role_changed = Loop._role_changed
+
+    def repeat_at_once(self: Loop, soft: SoftState) -> None:
+        role_changed(self, soft)
+        if soft.leader:
+            self._parts.proposals.term_applied(soft.term)
+
+    patch.setattr(Loop, "_role_changed", repeat_at_once)
+
+
+@mutant(40, "a request's number is used again after a restart")
+def number_reused(patch: pytest.MonkeyPatch) -> None:
+    """Sequences begin at one in each process. An entry of the former process that is applied late
+    is taken for the request that has its number now, whose client is told of another's outcome.
+
+    Caught by: 9, the clients' history: a put is answered with the revision of another.
+    """
+    init: Callable[..., None] = Proposals.__init__
+
+    def restart_at_one(self: Proposals, origin: int, first_sequence: int, **rest: object) -> None:
+        init(self, origin, 0, **rest)
+
+    patch.setattr(Proposals, "__init__", restart_at_one)
