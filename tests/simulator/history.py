@@ -5,8 +5,9 @@ the number of looks at it. What happens one after the other in a step of no leng
 apart, and since the number only grows, no span of time is ever measured as too short.
 
 A recorder knows more than a client: which requests reached the logs of the members (`ledger`). One
-with an open outcome that is in no log has failed, whatever its client was told or not, and one that
-is in the log had taken effect by the time at which a member was first given it to apply.
+with an open outcome that is in no log has failed, whatever its client was told or not; one that is
+in the log had taken effect by the time at which a member was first given it to apply, and at the
+revision that the replay of the log gives it.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _operation(asked: Asked, recorded: Recorded | None) -> Operation:
         return operation
     if recorded is None or recorded.refused:
         return structs.replace(operation, outcome="failed", error=NO_EFFECT)
-    return structs.replace(operation, taken_ns=recorded.at_ns)
+    return structs.replace(operation, taken_ns=recorded.at_ns, taken_revision=recorded.revision)
 
 
 def _foreign(number: int, put: Foreign) -> Operation:
@@ -141,6 +142,7 @@ def _foreign(number: int, put: Foreign) -> Operation:
         "unknown",
         put.request,
         taken_ns=put.at_ns,
+        taken_revision=put.revision,
     )
 
 

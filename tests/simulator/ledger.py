@@ -101,6 +101,8 @@ class Recorded(NamedTuple):
 
     at_ns: int
     refused: bool
+    revision: int
+    """The one that it took; 0 = it changed nothing."""
 
 
 class Foreign(NamedTuple):
@@ -109,6 +111,7 @@ class Foreign(NamedTuple):
     start_ns: int
     at_ns: int
     request: Put
+    revision: int
 
 
 class Ledger:
@@ -206,8 +209,10 @@ class Replay:
         if number in self.recorded:
             self.object(f"{_describe(asked)} is in the log again, at {index}")
             return
+        before = self.space.revision
         response = self._serve(asked.request, logged.request)
-        self.recorded[number] = Recorded(logged.at_ns, refused=response is None)
+        took = self.space.revision if self.space.revision > before else 0
+        self.recorded[number] = Recorded(logged.at_ns, response is None, took)
         self._compare(index, asked, response)
 
     def look_for_lost(self) -> None:
@@ -223,7 +228,7 @@ class Replay:
             put = rpc.PutRequest.FromString(logged.request)
             request = Put(put.key, put.value)
             self._write(request)
-            self.foreign.append(Foreign(self._calm_ns, logged.at_ns, request))
+            self.foreign.append(Foreign(self._calm_ns, logged.at_ns, request, self.space.revision))
         else:
             self.object(f"entry {index} was asked for by nobody: {logged.request!r}")
 

@@ -1,6 +1,7 @@
 """A history indexed by revision: what is known about each, before anything is concluded from it.
 
-written   the acknowledged write whose response tells this revision
+written   the acknowledged write whose response tells this revision, or one without an answer of
+          which the harness knows it
 read      operations that changed nothing and show the state after this revision
 shown     states of keys that somebody saw with this mod_revision
 pending   writes that may have happened, at a revision that nobody was told
@@ -102,7 +103,10 @@ class Evidence:
 
     def _sort(self, operation: Operation) -> None:
         request, response = operation.request, operation.response
-        if operation.outcome == "unknown" and isinstance(
+        if operation.taken_ns is not None:
+            if operation.taken_revision:
+                self._sort_write(operation, operation.taken_revision)
+        elif operation.outcome == "unknown" and isinstance(
             request, Put | DeleteRange | Txn | LeaseRevoke
         ):
             self.pending.append(operation)
@@ -121,7 +125,7 @@ class Evidence:
         other = self.written.setdefault(revision, operation)
         if other is not operation:
             text = (
-                f"two writes were told revision {revision}: "
+                f"two writes took revision {revision}: "
                 f"{describe_operation(other)}; {describe_operation(operation)}"
             )
             self.clashes.append(Finding("unique revision", text, (other.id, operation.id)))

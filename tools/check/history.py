@@ -14,7 +14,7 @@ know is written as such:
 
 When in doubt a recorder writes `unknown`. A wrong `failed` turns into a false alarm, a needless
 `unknown` only makes the checks weaker. A harness that can read the members' logs may settle what is
-open: what is in no log has failed, and of the rest it knows a time (`taken_ns`).
+open: what is in no log has failed, and of the rest it knows by when and at which revision.
 
 Two rules for workloads make the checks strong: every value is written at most once, and no lease id
 is granted twice.
@@ -192,7 +192,8 @@ class Operation(Struct, frozen=True, omit_defaults=True, tag="operation"):
     `start_ns` when it was sent. `end_ns` is None where the client had to leave without an answer.
     `response` stands exactly with outcome `ok`, `error` (the server's text) with the others.
     `taken_ns` belongs to outcome `unknown`: not told to the client, but known to the harness, it
-    had taken effect by then. None: it may have done so at any time, or never.
+    had taken effect by then, at `taken_revision` (0: it changed nothing). None: it may have done so
+    at any time, or never.
     """
 
     id: int
@@ -206,6 +207,7 @@ class Operation(Struct, frozen=True, omit_defaults=True, tag="operation"):
     response: Response | None = None
     error: str = ""
     taken_ns: int | None = None
+    taken_revision: int = 0
 
 
 class Event(Struct, frozen=True, omit_defaults=True):

@@ -1,7 +1,8 @@
 """The order of all writes, found again from a history: which change made which revision.
 
-Acknowledged writes name their revision. The revisions between them belong to writes whose outcome
-nobody learned, and to leases that ran out. The search goes up the revisions one by one:
+Acknowledged writes name their revision, and of others the harness may know it from the members'
+logs. The revisions between them belong to writes whose outcome nobody learned, and to leases that
+ran out. The search goes up the revisions one by one:
 
     revision 2        3              4        5
     told to  put #1   nobody         put #4   nobody
@@ -137,17 +138,24 @@ class _Search:
         revision = self._space.revision + 1
         write = self._evidence.written.get(revision)
         if write is not None:
-            yield from self._acknowledged(write, revision)
+            yield from self._known(write, revision)
             return
         found = False
-        for moment in self._unacknowledged(revision):
+        for moment in self._unknown(revision):
             if self._evidence.fits(revision, moment.changes, watched=self._watched):
                 found = True
                 yield moment
         if not found:
             self._note_unexplained(revision)
 
-    def _acknowledged(self, write: Operation, revision: int) -> Iterator[Moment]:
+    def _known(self, write: Operation, revision: int) -> Iterator[Moment]:
+        if write.response is None:
+            changes = self._changes_of(write, revision)
+            if changes and self._evidence.fits(revision, changes, watched=self._watched):
+                yield Moment(revision, changes, write)
+            else:
+                self._note_unexplained(revision)
+            return
         draft = Draft(self._space, revision)
         expected = _expect(write, draft)
         told = _told(write)
@@ -156,7 +164,7 @@ class _Search:
         else:
             self._note_mismatch(write, expected, revision)
 
-    def _unacknowledged(self, revision: int) -> Iterator[Moment]:
+    def _unknown(self, revision: int) -> Iterator[Moment]:
         for operation in self._evidence.pending:
             if operation.id in self._used:
                 continue
