@@ -13,6 +13,8 @@ ever repaired here: LevelDB's repair keeps what it can read and drops the rest, 
 thing that a Raft member must not do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -94,7 +96,7 @@ def open_store(
     directory.fatal_path.unlink(missing_ok=True)
     engine, mark, log, image = trusted.engine, trusted.mark, trusted.log, trusted.image
     end = partial(die, directory.fatal_path, last_words)
-    writer = Writer(trusted.committer(config), Intake(image, config), config, end)
+    writer = Writer(trusted.committer(), Intake(image, config), config, end)
     view = StateView(engine, image.generation)
     return Store(directory, engine, mark, log, image, view, writer)
 
@@ -127,7 +129,7 @@ def open_memory_store(
     """
     trusted = _trust(engine, cluster_id, member_id, config, first_conf, first_position)
     image = trusted.image
-    writer = SteppedWriter(trusted.committer(config), Intake(image, config))
+    writer = SteppedWriter(trusted.committer(), Intake(image, config))
     view = StateView(engine, image.generation)
     return MemoryStore(engine, trusted.mark, trusted.log, image, view, writer)
 
@@ -140,13 +142,11 @@ class _Trusted(Generic[EngineT]):
     mark: Mark
     log: DurableLog
     image: LogImage
+    sweep: Sweep
 
-    def committer(self, config: StoreConfig) -> Committer:
+    def committer(self) -> Committer:
         """Whoever writes to it from now on."""
-        image = self.image
-        floor = Floor(image.boundary, image.swept)
-        sweep = Sweep(self.engine, floor, image.generation, config)
-        return Committer(self.engine, self.mark, image, sweep)
+        return Committer(self.engine, self.mark, self.image, self.sweep)
 
 
 def _trust(
@@ -161,14 +161,17 @@ def _trust(
     mark = _mark_of(medium, member_id, first_conf)
     engine = _engine_of(medium, mark, cluster_id, member_id, config, first_conf, first_position)
     try:
-        log = DurableLog(engine)
-        image = _verified_image(log, engine, config)
-        _compare(image, mark.figures, cluster_id, member_id)
+        with _quarantined_if_damaged(engine):
+            log = DurableLog(engine)
+            image = log.load(config.tail_bytes_max)
+            _compare(image, mark.figures, cluster_id, member_id)
+            floor = Floor(image.boundary, image.swept)
+            sweep = Sweep(engine, floor, image.generation, config)
         _catch_up(mark, image)
     except BaseException:
         engine.close()
         raise
-    return _Trusted(engine, mark, log, image)
+    return _Trusted(engine, mark, log, image, sweep)
 
 
 def first_records(meta: Meta, conf: bytes, position: Position = BEGINNING) -> list[Operation]:
@@ -220,9 +223,10 @@ def _engine_of(
     return medium.open_engine(config)
 
 
-def _verified_image(log: DurableLog, engine: Engine, config: StoreConfig) -> LogImage:
+@contextmanager
+def _quarantined_if_damaged(engine: Engine) -> Iterator[None]:
     try:
-        return log.load(config.tail_bytes_max)
+        yield
     except Damaged as damage:
         raise Quarantined(damage.what) from damage
     except engine.failures as error:

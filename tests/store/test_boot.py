@@ -339,3 +339,18 @@ def read_everything(path: Path, records: dict[bytes, bytes]) -> None:
         assert dict(store.view.scan(b"", b"")) == records
     finally:
         store.close()
+
+
+def test_damage_that_only_the_sweeper_meets_is_quarantined(
+    written: Written, tmp_path: Path
+) -> None:
+    """Looking for leftover generations, it seeks to the first state records."""
+    path = written.copy(tmp_path)
+    first = record.STATE + b"\x01key 000001"
+    (table,) = (file for file in path.glob("*.ldb") if first in file.read_bytes())
+    content = table.read_bytes()
+    at = content.index(first) + len(first) + 20
+    table.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
+
+    with pytest.raises(Quarantined, match=r"LevelDB does not read: .*checksum"):
+        open_at(path)
