@@ -44,7 +44,7 @@ from node.membership import Membership
 from node.parts import Parts
 from node.parts import Reporter as LoopReporter
 from node.peers import Farewell, Peers, RoundTrips
-from node.process import EXIT_INVARIANT, EXIT_QUARANTINE, Fatal, Process, guarded
+from node.process import Fatal, Process, guarded
 from node.proposals import Proposals
 from node.publisher import Publisher
 from node.raft.config import RaftConfig
@@ -64,7 +64,7 @@ from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine
 from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
-from store.fatal import EXIT_STORAGE
+from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE, EXIT_STORAGE
 from store.installer import Installer
 from store.record import Position
 from transport import errors as transport_errors
@@ -366,12 +366,18 @@ def open_patiently(config: NodeConfig, reporter: Reporter) -> Store:
                 store_config,
                 first_conf=first_conf,
                 first_position=BEGINNING if config.join else founding,
-                last_words=lambda reason: reporter.report("storage_failed", reason=reason),
+                last_words=partial(report_failure, reporter),
             )
         except DirectoryHeld:
             if time.monotonic() > until:
                 raise
             time.sleep(0.01)
+
+
+def report_failure(reporter: Reporter, code: int, reason: str) -> None:
+    """Tell why the writer is about to end this process."""
+    kind = {EXIT_QUARANTINE: "quarantined", EXIT_INVARIANT: "invariant"}.get(code, "storage_failed")
+    reporter.report(kind, reason=reason)
 
 
 def report_change(

@@ -32,10 +32,9 @@ from node.parts import Parts
 from node.publisher import Publisher
 from node.raft.ready import Role
 from node.report import Reporter
+from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE
 from store.leveldb import describe_failure
 
-EXIT_QUARANTINE = 71
-EXIT_INVARIANT = 72
 EXIT_LIFELINE = 143
 """The supervisor is gone; nobody is left to read this."""
 STOP_GRACE_SECONDS = 2.0

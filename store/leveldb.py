@@ -31,6 +31,8 @@ import plyvel
 from store.config import StoreConfig
 from store.engine import Operation, Reader
 
+DAMAGE: Final[tuple[type[Exception], ...]] = (plyvel.CorruptionError,)
+"""What LevelDB raises when bytes are not what it wrote."""
 _RACY_NS: Final = 20_000_000
 
 

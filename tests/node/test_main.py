@@ -19,9 +19,10 @@ import pytest
 from node.__main__ import EXIT_CONFIG, EXIT_HELD
 from node.client import EtcdClient
 from node.config import MemberSpec, NodeConfig
-from node.process import EXIT_LIFELINE, EXIT_QUARANTINE
+from node.process import EXIT_LIFELINE
 from node.proto import rpc
 from node.telemetry import create_page
+from store.fatal import EXIT_QUARANTINE
 from transport.claim import Claim
 
 ROOT = Path(__file__).parents[2]

@@ -13,11 +13,12 @@ import store.errors
 import transport.errors
 from node.__main__ import fatal_errors
 from node.api.server import ClientPort
-from node.process import EXIT_INVARIANT, EXIT_QUARANTINE, Fatal, Process, guarded
+from node.process import Fatal, Process, guarded
 from node.publisher import Publisher
 from node.report import Reporter
 from node.telemetry import Status, StatusPage, create_page
 from store.config import StoreConfig
+from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE
 from store.leveldb import LevelDBEngine
 from tests.support.member_cluster import MemberCluster
 

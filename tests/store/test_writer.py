@@ -28,6 +28,7 @@ from tests.support.store_parts import (
     appended,
     entries,
     open_at,
+    put_state,
     wait_durable,
     write_and_wait,
 )
@@ -186,7 +187,10 @@ from tests.support.store_parts import appended, open_at, write_and_wait
 store = open_at(Path(sys.argv[1]))
 if sys.argv[2] == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-for index in range(1, 100_000):
+if sys.argv[2] == "compact":
+    store.engine.write([(b"s\\1key", b"v"), (b"s\\1key 0008", b"v")])
+    store.engine.compact(b"", b"")
+for index in range(store.image.last.index + 1, 100_000):
     if sys.argv[2] == "bug" and index == 5:
         store.mark.update(store.mark.figures.__class__(bytes(16), 1, 10**9, 0, 0, 0, 0))
     write_and_wait(store, appended(index, index + 1, effects=[(b"s\\1k%d" % index, b"x" * 300)]))
@@ -222,6 +226,25 @@ def test_broken_invariant_of_the_writer_ends_the_process(tmp_path: Path) -> None
     assert child.returncode == 72
     assert child.stdout.split()[-1] == "4"
     assert "an invariant of the store is broken" in (tmp_path / "n1.fatal").read_text()
+
+
+def test_compaction_that_meets_damage_quarantines(tmp_path: Path) -> None:
+    """No read has met it yet: LevelDB's own thread does, and the next write is told."""
+    store = open_at(tmp_path / "n1")
+    put_state(store, 1, 800)
+    store.engine.compact(b"", b"")
+    store.close()
+    middle = b"400.400."
+    (table,) = (file for file in (tmp_path / "n1").glob("*.ldb") if middle in file.read_bytes())
+    content = table.read_bytes()
+    at = content.index(middle)
+    table.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
+
+    child = run_child(tmp_path / "n1", "compact")
+
+    assert child.returncode == 71, child.stderr
+    text = "found damaged while writing: CorruptionError: Corruption: block checksum mismatch"
+    assert text in (tmp_path / "n1.fatal").read_text()
 
 
 def test_real_disk_from_batch_to_reopen(tmp_path: Path) -> None:
