@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Self
+from typing import NoReturn, Self
 
 from store import record
 from store.config import StoreConfig
@@ -92,6 +92,8 @@ class SimulatedDisk(MemoryEngine):
         """What a start has to notice."""
         self.damaged = ""
         """What somebody will notice who reads it."""
+        self.found = False
+        """Whether somebody has."""
         self._hit = hit
         self._syncs = syncs
         self._failed = False
@@ -127,25 +129,25 @@ class SimulatedDisk(MemoryEngine):
 
     def create_engine(self, config: StoreConfig, records: Sequence[Operation]) -> Self:
         self._writes.clear()
+        self._unreadable.clear()
+        self.must_refuse = self.damaged = ""
         return super().create_engine(config, records)
 
     # -- the engine ------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
         if self._unreadable and key in self._unreadable:
-            self._hit("damage_read")
-            raise ReadFailed
+            self._fail_read()
         return super().get(key)
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        if any(lo <= key and (not hi or key < hi) for key in self._unreadable):
-            self._hit("damage_read")
-            raise ReadFailed
-        return super().scan(lo, hi, reverse=reverse)
+        found = super().scan(lo, hi, reverse=reverse)
+        return _readable(found, self._unreadable, self._fail_read) if self._unreadable else found
 
     def snapshot(self) -> MemorySnapshot:
         if self._unreadable:
-            return _DamagedSnapshot(self._order.copy(), self._values.copy(), self._unreadable)
+            values, unreadable = self._values.copy(), self._unreadable.copy()
+            return _DamagedSnapshot(self._order.copy(), values, unreadable, self._fail_read)
         return super().snapshot()
 
     def write(self, operations: Iterable[Operation]) -> None:
@@ -234,6 +236,8 @@ class SimulatedDisk(MemoryEngine):
             if key[:1] != record.ENTRY or record.entry_index(key) > self._boundary():
                 self.must_refuse = what
         self.damaged = what
+        self._writes.clear()  # no power loss takes it back
+        self._synced_number = self._number
         return what
 
     def damage_mark(self) -> None:
@@ -307,7 +311,12 @@ class SimulatedDisk(MemoryEngine):
             self.power_loss()
         raise MachineDied(f"{stage} of {' '.join(self._kinds)}{' by power' * fault.power}")
 
-    def _refuse(self, error: str) -> None:
+    def _fail_read(self) -> NoReturn:
+        self._hit("damage_read")
+        self.found = True
+        raise ReadFailed
+
+    def _refuse(self, error: str) -> NoReturn:
         self._failed = True
         self._hit("disk_error")
         raise WriteFailed(error)
@@ -366,17 +375,32 @@ class _SimulatedMark(MemoryMark):
 
 class _DamagedSnapshot(MemorySnapshot):
     def __init__(
-        self, order: list[bytes], values: dict[bytes, bytes], unreadable: set[bytes]
+        self,
+        order: list[bytes],
+        values: dict[bytes, bytes],
+        unreadable: set[bytes],
+        fail: Callable[[], NoReturn],
     ) -> None:
         super().__init__(order, values)
-        self._unreadable = unreadable.copy()
+        self._unreadable = unreadable
+        self._fail = fail
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._unreadable:
-            raise ReadFailed
+            self._fail()
         return super().get(key)
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        if any(lo <= key and (not hi or key < hi) for key in self._unreadable):
-            raise ReadFailed
-        return super().scan(lo, hi, reverse=reverse)
+        return _readable(super().scan(lo, hi, reverse=reverse), self._unreadable, self._fail)
+
+
+def _readable(
+    found: Iterator[tuple[bytes, bytes]],
+    unreadable: Collection[bytes],
+    fail: Callable[[], NoReturn],
+) -> Iterator[tuple[bytes, bytes]]:
+    """A scan fails when it comes to the damage, not before."""
+    for key, value in found:
+        if key in unreadable:
+            fail()
+        yield key, value

@@ -189,7 +189,7 @@ def test_damaged_record_is_refused_or_never_read_as_something_else() -> None:
             assert dict(store.view.scan(b"", b"")) == before
             harmless += 1
         except Quarantined:
-            assert disk.must_refuse
+            assert disk.must_refuse or disk.found
             refused += 1
         except MachineDied:
             failed += 1
