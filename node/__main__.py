@@ -311,6 +311,7 @@ def compose(
         clock,
         patience,
         limits.pending_reads_max,
+        draw(62),
     )
     snapshots = Snapshots(
         read=store.view.read_snapshot,

@@ -6,7 +6,12 @@
 
 A leader that was deposed without knowing must not renew anything, so every question passes a
 linearizable read barrier first; all that arrive in one turn share it. Renewing twice is harmless,
-hence lost questions are simply asked again until the request timeout.
+hence lost questions are simply asked again until the request timeout. So is the question for a
+lease whose time is over but whose revocation is not applied yet: it may be lost with this leader,
+and the next one would prolong the lease, so that it is neither alive nor gone.
+
+No number is used twice, not by the next process of this member either (the first one is drawn at
+random by the composition root): a late reply to an old question must not answer a new one.
 
 Source: etcd server/etcdserver/v3_server.go (LeaseRenew), server/lease/leasehttp.
 """
@@ -48,15 +53,17 @@ class LeaseCalls:
         now: Callable[[], float],
         timeout_seconds: float,
         pending_max: int,
+        first_number: int,
     ) -> None:
-        """`barrier` is a linearizable read, `send` carries calls to one member."""
+        """`barrier` is a linearizable read, `send` carries calls to one member; the numbers of
+        questions count up from `first_number`."""
         self._clock = clock
         self._barrier = barrier
         self._send = send
         self._now = now
         self._timeout_seconds = timeout_seconds
         self._pending_max = pending_max
-        self._number = 0
+        self._number = first_number
         self._questions: dict[int, Question] = {}
         self._unasked: list[int] = []
 
@@ -124,6 +131,8 @@ class LeaseCalls:
         now = self._now()
         if renew:
             ttl = self._clock.renew(lease_id, now)
+            if ttl is None:
+                return LeaseReply(number, 0, 0, True)
             return LeaseReply(number, ttl, ttl, False)
         remaining, granted = self._clock.remaining(lease_id, now)
         return LeaseReply(number, remaining, granted, False)
@@ -131,7 +140,7 @@ class LeaseCalls:
     def _settle(self, replies: Iterable[LeaseReply]) -> None:
         for reply in replies:
             if reply.refused:
-                continue  # leadership moved: `expire` asks again
+                continue  # leadership moves, or a lease ends: `expire` asks again
             question = self._questions.pop(reply.number, None)
             if question is not None:
                 question.done((reply.remaining, reply.granted))

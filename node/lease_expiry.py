@@ -9,7 +9,7 @@ ttl again plus one election timeout: leases outlive their ttl across elections, 
     due(now): lease ids whose deadline passed; each comes once, again only after RETRY_SECONDS
 
 It never touches the replicated state: grants and revocations reach it after they are applied.
-Source: etcd server/lease/lessor.go (Promote, expireExists, renew).
+Source: etcd server/lease/lessor.go (Promote, expireExists, Renew).
 """
 
 from __future__ import annotations
@@ -63,11 +63,17 @@ class LeaseExpiry:
         self._deadlines.pop(lease_id, None)
         self._ttls.pop(lease_id, None)
 
-    def renew(self, lease_id: int, now: float) -> int:
-        """Give a lease its full ttl again; returns it, or 0 if the lease is gone or overdue."""
+    def renew(self, lease_id: int, now: float) -> int | None:
+        """Give a lease its full ttl again; returns it, or 0 if the lease is gone.
+
+        None = overdue: its revocation is under way and may be lost with this leader, so nobody can
+        say yet. (A client that was told 0 saw the lease live on under the next leader.)
+        """
         deadline = self._deadlines.get(lease_id)
-        if deadline is None or deadline <= now:
+        if deadline is None:
             return 0
+        if deadline <= now:
+            return None
         ttl = self._ttls[lease_id]
         self._set(lease_id, ttl, now + ttl)
         return ttl

@@ -7,6 +7,7 @@ from node.lease_expiry import LeaseExpiry
 from node.machine.errors import Refusal, Timeout
 from node.peers import Call as LeaseMessage
 from node.peers import LeaseAsk, LeaseReply
+from node.raft.ready import Role
 from node.reads import OnFresh
 from tests.support.member_cluster import Call, MemberCluster
 
@@ -23,7 +24,7 @@ class Desk:
         self.sent: list[tuple[int, list[LeaseMessage]]] = []
         self.clock = LeaseExpiry(0.0)
         self.calls = LeaseCalls(
-            self.clock, self.barriers.append, self._send, lambda: self.now, 5.0, 10
+            self.clock, self.barriers.append, self._send, lambda: self.now, 5.0, 10, 0
         )
 
     def ask(self, renew: bool = True) -> Call[Answer]:
@@ -167,6 +168,20 @@ def test_asked_whoNoLongerLeads_refuses() -> None:
     assert desk.sent == [(3, [LeaseReply(5, 0, 0, True)])]
 
 
+def test_overdueLease_isNeitherAliveNorGone_untilItsRevocationIsApplied() -> None:
+    desk = Desk()
+    desk.clock.promote([(7, 30)], desk.now)
+    desk.now += 30
+    desk.calls.take(3, [LeaseAsk(5, 7, True)])
+    desk.fresh()
+
+    desk.clock.revoked(7)
+    desk.calls.take(3, [LeaseAsk(5, 7, True)])
+    desk.fresh()
+
+    assert desk.sent == [(3, [LeaseReply(5, 0, 0, True)]), (3, [LeaseReply(5, 0, 0, False)])]
+
+
 # In whole members.
 
 
@@ -239,3 +254,47 @@ def test_keepAlive_atADeposedLeader_renewsNothing() -> None:
 
     assert while_cut_off == []
     assert life.answer == 30
+
+
+def test_keepAlive_ofAnOverdueLease_isNotToldItsEnd_whileItMayLiveOn() -> None:
+    """The leader that would revoke it is cut off; the next one gives it its whole time again."""
+    cluster = MemberCluster()
+    old = cluster.elect()
+    grant = old.grant(7, 2)
+    cluster.until(lambda: grant.done)
+    old.parts.leases._deadlines[7] = cluster.now - 1  # over, and its revocation not proposed yet
+
+    life = old.keep_alive(7)
+    old.turn()
+    cluster.settle()
+    before = list(life.answers)
+    cluster.cut_off(old.id)
+    cluster.until(
+        lambda: any(node.runs and node.role is Role.LEADER for node in cluster.followers())
+    )
+    cluster.network.heal()
+    cluster.until(lambda: life.done)
+
+    assert before == []
+    assert life.answer == 2
+
+
+def test_reply_toAQuestionOfAnEarlierProcess_answersNobody() -> None:
+    """A leader answers for lease 7 when the member that asked has died; its next process asks for
+    lease 8, which does not exist."""
+    cluster = MemberCluster()
+    leader = cluster.elect()
+    grant = leader.grant(7, 30)
+    cluster.until(lambda: grant.done)
+    asking = cluster.followers()[0]
+    asking.keep_alive(7)
+    asking.turn()
+    late = asking.parts.calls._number
+    asking.kill()
+    asking.start()
+
+    life = asking.keep_alive(8)
+    asking.parts.calls.take(leader.id, [LeaseReply(late, 30, 30, False)])
+    cluster.until(lambda: life.done)
+
+    assert life.answer == 0

@@ -57,12 +57,14 @@ def test_renew_givesTheFullTtlAgain() -> None:
     assert expiry.due(16.0, 10) == [1]
 
 
-def test_renew_ofAnOverdueLease_isTooLate() -> None:
+def test_renew_ofAnOverdueLease_isTooLate_butNotGone() -> None:
     expiry = leading()
     expiry.granted(1, 10, 0.0)
 
-    assert expiry.renew(1, 10.0) == 0
+    assert expiry.renew(1, 10.0) is None
     assert expiry.due(10.0, 10) == [1]
+    expiry.revoked(1)
+    assert expiry.renew(1, 10.0) == 0
 
 
 def test_renew_ofNoLease() -> None:
@@ -143,7 +145,7 @@ def test_clock_agreesWithADictOfDeadlines(todo: list[tuple[str, int]], gaps: lis
             deadlines[lease] = now + 5
         elif step == "renew":
             alive = deadlines.get(lease, 0.0) > now
-            assert expiry.renew(lease, now) == (5 if alive else 0)
+            assert expiry.renew(lease, now) == (5 if alive else None if lease in deadlines else 0)
             if alive:
                 deadlines[lease] = now + 5
         elif step == "revoke":

@@ -166,7 +166,7 @@ class ApiMember:
 
     def keep_alive(self, lease_id: int, done: OnLife) -> None:
         """Renew at our own clock."""
-        done(self._expiry.renew(lease_id, self.now()) if self.leader else NoLeader())
+        done((self._expiry.renew(lease_id, self.now()) or 0) if self.leader else NoLeader())
 
     def time_to_live(self, lease_id: int, done: OnTimeToLive) -> None:
         """Ask our own clock."""
