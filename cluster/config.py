@@ -57,6 +57,10 @@ class ClusterConfig:
     """Default never: a drill tool must not hide deaths."""
     first_leader: str = "n1"
     """Campaigns at once at the very first start, so that start-up pays no election timeout."""
+    seed_path: str = ""
+    """An etcd snapshot that the cluster begins with; "" = an empty keyspace."""
+    seed_digest: str = ""
+    """SHA-256 of that file, noted when the cluster is created."""
     tick_ms: int = 10
     heartbeat_ticks: int = 5
     election_ticks: int = 50
@@ -291,17 +295,31 @@ def settle(wanted: ClusterConfig, stored: ClusterConfig | None) -> ClusterConfig
     """The config to run: what was stored decides who the nodes are, the rest may change.
 
     Raises:
-        Conflict: the directory holds a cluster of another size.
+        Conflict: the directory holds a cluster of another size, or with another beginning.
     """
     if stored is None:
         return wanted
+    check_beginning(wanted, stored)
     if wanted.nodes != stored.nodes:
         raise Conflict(
             f"cluster {stored.name!r} has {stored.nodes} nodes, not {wanted.nodes}",
             hint="take the same number, another name (-c), or remove it first: conclave rm",
             data={"nodes": stored.nodes},
         )
-    return replace(wanted, first_leader=stored.first_leader)
+    return replace(wanted, first_leader=stored.first_leader, seed_digest=stored.seed_digest)
+
+
+def check_beginning(wanted: ClusterConfig, stored: ClusterConfig) -> None:
+    """Refuse to give a cluster that exists another beginning.
+
+    Raises:
+        Conflict: a snapshot was asked for, and it did not begin with this one.
+    """
+    if wanted.seed_path != stored.seed_path:
+        raise Conflict(
+            f"cluster {stored.name!r} exists, and a snapshot is what a new one begins with",
+            hint="take another name (-c), or remove it first: conclave rm",
+        )
 
 
 def read_json(path: Path) -> Any:

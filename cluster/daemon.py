@@ -15,6 +15,8 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
@@ -22,7 +24,7 @@ from cluster import config as configuration
 from cluster.config import ClusterConfig, ClusterPaths, Identity
 from cluster.directory import Occupation
 from cluster.document import HISTORY_SCHEMA, HistoryDocument, StatusDocument
-from cluster.errors import ClusterError, WaitTimeout
+from cluster.errors import BadRequest, ClusterError, WaitTimeout
 from cluster.event import EventLog, read_events
 from cluster.forker import Forker
 from cluster.leadership import reigns
@@ -40,6 +42,7 @@ from cluster.table import Node
 from cluster.usage import Meter, Usage
 from cluster.verbs import Verbs
 from cluster.zygote import Zygote, become_subreaper
+from node.errors import ConfigError
 
 EXIT_INVARIANT = 72
 KILL_PATIENCE_MS = 5_000
@@ -285,10 +288,26 @@ def _occupied(
 def _settle(wanted: ClusterConfig, paths: ClusterPaths) -> tuple[ClusterConfig, Identity]:
     """The stored identity, or a fresh one that is stored before anybody can use it."""
     stored = configuration.load(paths.config)
+    if stored is None and wanted.seed_path:
+        wanted = replace(wanted, seed_digest=_digest_of(wanted.seed_path))
     config = configuration.settle(wanted, stored[0] if stored else None)
     identity = stored[1] if stored else Identity.draw(config.names)
     configuration.save(paths.config, config, identity)
     return config, identity
+
+
+def _digest_of(path: str) -> str:
+    """Of the snapshot that a new cluster begins with; from now on it must stay as it is.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    from node.seed import digest_of  # loads the messages of the API, which no other start needs
+
+    try:
+        return digest_of(Path(path))
+    except ConfigError as error:
+        raise BadRequest(str(error), hint="save it again: etcdctl snapshot save FILE") from error
 
 
 def _raise(task: asyncio.Task[None]) -> None:

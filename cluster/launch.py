@@ -26,7 +26,9 @@ from typing import Any, Literal, cast
 from cluster.config import (
     ClusterConfig,
     ClusterPaths,
+    check_beginning,
     data_root,
+    load,
     paths_of,
     read_json,
     runtime_root,
@@ -211,6 +213,9 @@ def _already_up(config: ClusterConfig, paths: ClusterPaths, deadline: float) -> 
             f"cluster {config.name!r} runs already, on {status['directory']}",
             hint="choose another name (-c)",
         )
+    stored = load(paths.config)
+    if stored is not None:
+        check_beginning(config, stored[0])
     if config.nodes != len(status["nodes"]):
         raise Conflict(
             f"cluster {config.name!r} runs with {len(status['nodes'])} nodes, not {config.nodes}",

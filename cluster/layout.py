@@ -44,6 +44,8 @@ def node_config(
         page_path=shared[name].page_path,
         bootstrap=bootstrap,
         join=identity.changed,
+        seed_path=config.seed_path,
+        seed_digest=config.seed_digest,
         campaign_first=campaign_first,
         ticks=Ticks(
             tick_ms=config.tick_ms,

@@ -53,6 +53,7 @@ from node.raft.message import ConfChange, ConfChangeKind, ConfState
 from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM
 from node.reads import Reads
 from node.report import Reporter
+from node.seed import seed
 from node.snapshots import Snapshots
 from node.status import Identity
 from node.telemetry import Status, StatusPage
@@ -353,6 +354,9 @@ def open_patiently(config: NodeConfig, reporter: Reporter) -> Store:
     founders = () if config.join else tuple(sorted(spec.id for spec in config.members))
     first_conf = encode_conf(ConfState(voters=founders)) if config.bootstrap else None
     founding = Position(FOUNDING_INDEX, FOUNDING_TERM)
+    first_state = None
+    if config.seed_path and not config.join:
+        first_state = partial(seed, Path(config.seed_path), config.seed_digest)
     limits = config.limits
     store_config = StoreConfig(
         queue_batches_max=limits.writer_batches_max, queue_bytes_max=limits.writer_bytes_max
@@ -367,6 +371,7 @@ def open_patiently(config: NodeConfig, reporter: Reporter) -> Store:
                 store_config,
                 first_conf=first_conf,
                 first_position=BEGINNING if config.join else founding,
+                first_state=first_state,
                 last_words=partial(report_failure, reporter),
             )
         except DirectoryHeld:

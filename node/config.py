@@ -133,6 +133,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     join: bool = False
     """At the first start: become part of a cluster that runs, and learn its configuration from a
     snapshot. `members` then only says whom to listen to. No effect later."""
+    seed_path: str = ""
+    """An etcd snapshot whose state a founding member begins with; "" = an empty state."""
+    seed_digest: str = ""
+    """SHA-256 of that file, as hex."""
     campaign_first: bool = False
     """Campaign at once at bootstrap, so that start-up does not pay an election timeout."""
     ticks: Ticks = Ticks()

@@ -13,7 +13,7 @@ ever repaired here: LevelDB's repair keeps what it can read and drops the rest, 
 thing that a Raft member must not do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from store import record
 from store.commit import Committer, Intake, figures_of
 from store.config import StoreConfig
 from store.directory import DataDirectory
-from store.engine import Engine, Operation
+from store.engine import Engine, Operation, Reader
 from store.errors import Damaged, Quarantined
 from store.fatal import LastWords, die, to_stderr
 from store.leveldb import describe_failure
@@ -39,6 +39,8 @@ from store.writer import SteppedWriter, Writer
 EngineT = TypeVar("EngineT", bound=Engine)
 
 _FIRST_GENERATION = 1
+FirstState = Callable[[Reader], Iterable[Sequence[Operation]]]
+"""State records in batches; the reader shows each before the next is asked for."""
 BEGINNING = Position(0, 0)
 """Before the first entry of any log."""
 
@@ -71,14 +73,16 @@ def open_store(
     *,
     first_conf: bytes | None = None,
     first_position: Position = BEGINNING,
+    first_state: FirstState | None = None,
     last_words: LastWords = to_stderr,
 ) -> Store:
     """Take the directory, verify it and start the writer.
 
     `first_conf` is the membership of a member that starts for the first time; it is ignored when
     the directory already has a history, and without it an empty directory is refused. The member
-    then starts as if a snapshot of an empty state had been installed at `first_position`. Once it
-    is open, a write that fails ends the process, and `last_words` is told why.
+    then starts as if a snapshot had been installed at `first_position`: of an empty state, or of
+    `first_state`. Once it is open, a write that fails ends the process, and `last_words` is told
+    why.
 
     Raises:
         DirectoryHeld: another process uses it.
@@ -89,7 +93,9 @@ def open_store(
     directory.acquire()
     try:
         medium = FileMedium(directory)
-        trusted = _trust(medium, cluster_id, member_id, config, first_conf, first_position)
+        trusted = _trust(
+            medium, cluster_id, member_id, config, first_conf, first_position, first_state
+        )
     except BaseException:
         directory.release()
         raise
@@ -156,10 +162,13 @@ def _trust(
     config: StoreConfig,
     first_conf: bytes | None,
     first_position: Position,
+    first_state: FirstState | None = None,
 ) -> _Trusted[EngineT]:
     """Open or create what lies on the medium, and verify it; see `open_store` for the errors."""
     mark = _mark_of(medium, member_id, first_conf)
-    engine = _engine_of(medium, mark, cluster_id, member_id, config, first_conf, first_position)
+    engine = _engine_of(
+        medium, mark, cluster_id, member_id, config, first_conf, first_position, first_state
+    )
     try:
         with _quarantined_if_damaged(engine):
             log = DurableLog(engine)
@@ -209,18 +218,34 @@ def _engine_of(
     config: StoreConfig,
     first_conf: bytes | None,
     first_position: Position,
+    first_state: FirstState | None,
 ) -> EngineT:
     """Nothing was acknowledged as long as the mark is at 0: what an interrupted try left may go."""
     figures = mark.figures
     if figures.write_seq == 0 and first_conf is not None:
         meta = Meta(figures.uuid, cluster_id, member_id)
-        return medium.create_engine(config, first_records(meta, first_conf, first_position))
+        engine = medium.create_engine(config, first_records(meta, first_conf, first_position))
+        if first_state is not None:
+            _fill(engine, first_state)
+        return engine
     if not medium.holds_database():
         raise Quarantined(
             f"the database is gone: batch {figures.write_seq} was acknowledged, "
             f"but {medium.name} is missing or empty"
         )
     return medium.open_engine(config)
+
+
+def _fill(engine: Engine, first_state: FirstState) -> None:
+    """Write what the state begins with; until the mark moves, an interrupted one counts for
+    nothing."""
+    prefix = record.state_prefix(_FIRST_GENERATION)
+    try:
+        for batch in first_state(engine.prefixed(prefix)):
+            engine.write([(prefix + key, value) for key, value in batch])
+    except BaseException:
+        engine.close()
+        raise
 
 
 @contextmanager

@@ -82,3 +82,37 @@ def test_snapshot_under_load_is_one_moment(
     assert before.items() <= there.items()
     revisions = sorted(each.mod_revision for each in found.kvs)
     assert revisions == list(range(revisions[0], found.header.revision + 1))
+
+
+def test_cluster_begins_where_an_etcd_was(
+    fresh: Callable[..., LiveCluster], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.db"
+    with running_etcd(tmp_path) as etcd:
+        etcdctl = Etcdctl([etcd.address])
+        lease = etcdctl.done("lease", "grant", "600").split()[1]
+        for value in ("1", "2", "3"):
+            etcdctl.done("put", "changed", value)
+        etcdctl.done("put", "deleted", "x", "--lease", lease)
+        etcdctl.done("del", "deleted")
+        etcdctl.done("put", "leased", "z", "--lease", lease)
+        etcdctl.done("compact", "3")
+        there = [etcd.call(RANGE, everything(at), rpc.RangeResponse) for at in (0, 3, 5)]
+        etcdctl.done("snapshot", "save", str(saved))
+
+    cluster = fresh(3, "--from-snapshot", str(saved))
+
+    etcdctl = Etcdctl(cluster.endpoints)
+    assert lease in etcdctl.done("lease", "list")
+    for endpoint in cluster.endpoints:
+        with ApiClient(endpoint) as api:
+            for at, theirs in zip((0, 3, 5), there, strict=True):
+                assert isinstance(theirs, rpc.RangeResponse)
+                ours = api.call(RANGE, everything(at), rpc.RangeResponse)
+                assert ours.kvs == theirs.kvs
+                assert ours.header.revision == theirs.header.revision
+    cluster.client.kill(["all"])
+    cluster.heal()
+    assert etcdctl.done("get", "leased") == "leased\nz\n"
+    etcdctl.done("lease", "revoke", lease)
+    assert etcdctl.done("get", "leased") == ""

@@ -24,7 +24,9 @@ START_SECONDS_MAX = 30.0
 class EtcdProcess:
     """Calls by method path and message class; errors surface as their text."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, address: str) -> None:
+        self.address = address
+        """host:port of its clients."""
         self._channel = channel
         self._methods: dict[str, Callable[..., Any]] = {}
 
@@ -81,8 +83,9 @@ def running_etcd(directory: Path) -> Iterator[EtcdProcess]:
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with grpc.insecure_channel(client.removeprefix("http://")) as channel:
-            etcd = EtcdProcess(channel)
+        address = client.removeprefix("http://")
+        with grpc.insecure_channel(address) as channel:
+            etcd = EtcdProcess(channel, address)
             _await_service(etcd, process)
             yield etcd
     finally:

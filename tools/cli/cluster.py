@@ -42,6 +42,13 @@ ANSWER_MS = 1_000
 @click.option("--ports", metavar="auto|BASE", help="First of consecutive ports, or any.")
 @click.option("--restart-policy", type=click.Choice(get_args(RestartPolicy)), help="For crashes.")
 @click.option("--leader", "first_leader", metavar="NODE", help="Who campaigns first, once.")
+@click.option(
+    "--from-snapshot",
+    "seed_path",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="Begin with what an etcd had.",
+)
 @click.pass_context
 def up_verb(ctx: click.Context, /, **options: Any) -> None:
     """Bring up a cluster of N nodes and return when a leader has committed a write.
@@ -100,6 +107,7 @@ def wanted_config(session: Session, options: Mapping[str, Any]) -> ClusterConfig
         "port_base": port_base(options["ports"]),
         "restart_policy": options["restart_policy"],
         "first_leader": options["first_leader"],
+        "seed_path": options["seed_path"],
     }
     chosen = {key: value for key, value in given.items() if value is not None}
     directory = {key: chosen[key] for key in ("directory", "ephemeral") if key in chosen}
