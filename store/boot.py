@@ -280,7 +280,9 @@ def _catch_up(mark: Mark, image: LogImage) -> None:
     Behind the database it may be after a death between sync and mark, or after a power cut, which
     sets an unsynced mark back. What was read is acknowledged as soon as a peer asks for it, without
     another write. And at 0 the mark would say that the whole database may go.
+
+    It is synced even if it was there already: whoever moved it may have died before it could.
     """
     if mark.figures.write_seq < image.write_seq:
         mark.update(figures_of(image.meta, Head(image.write_seq, image.hard_state, image.last)))
-        mark.sync()
+    mark.sync()

@@ -132,6 +132,18 @@ def test_power_loss_after_the_first_start_does_not_start_anew() -> None:
         assert opened(disk).image.last.index == 1
 
 
+def test_mark_that_a_first_start_could_not_sync_is_synced_by_the_next() -> None:
+    for seed in range(20):
+        disk = SimulatedDisk(Random(seed))
+        disk.faults.append(Fault("before_send"))
+        with pytest.raises(MachineDied):
+            opened(disk)
+        written(disk, 1)
+        disk.power_loss()
+
+        assert opened(disk).image.last.index == 1
+
+
 def test_lost_tail_is_refused_unless_nothing_of_it_was_acknowledged() -> None:
     disk = SimulatedDisk(Random(0))
     written(disk, 5)
