@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +13,9 @@ from tests.support.live_cluster import LiveCluster
 from tests.support.writers import Writers
 
 pytestmark = pytest.mark.e2e
+
+WAIT_S = 4.0
+"""Far more than an election takes on a busy machine, and less than the request timeout of 6 s."""
 
 Deed = Callable[[LiveCluster, str], None]
 
@@ -54,6 +58,34 @@ def test_leader_is_replaced_and_nothing_is_lost(cluster: LiveCluster, deed: Deed
 
     assert cluster.status()["term"] > term
     writers.assert_nothing_lost(cluster.assert_equal_contents())
+
+
+@pytest.mark.parametrize("deed", [kill, kill_unasked, stop, pause, transfer])
+def test_writes_under_way_wait_for_the_next_leader(cluster: LiveCluster, deed: Deed) -> None:
+    """Whoever writes through another node is told of nothing but a longer wait."""
+    leader = cluster.leader
+    kept = [cluster.endpoint(name) for name in cluster.followers]
+
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                Writers([endpoint], count=8, prefix=f"{deed.__name__}{n}", patience_s=20.0)
+            )
+            for n, endpoint in enumerate(kept)
+        ]
+        for each in writers:
+            each.more()
+        deed(cluster, leader)
+        cluster.new_leader(leader)
+        for each in writers:
+            each.more(100)
+
+    cluster.heal()
+    contents = cluster.assert_equal_contents()
+    for each in writers:
+        assert each.failures == []
+        assert each.slowest_s < WAIT_S
+        each.assert_nothing_lost(contents)
 
 
 def test_every_leader_in_turn(cluster: LiveCluster) -> None:

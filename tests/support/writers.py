@@ -24,9 +24,21 @@ CALL_S = 3.0
 class Writers:
     """Threads with one client each; every client prefers another endpoint."""
 
-    def __init__(self, endpoints: Sequence[str], count: int = 3, prefix: str = "w") -> None:
-        """Write below `prefix`/."""
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        count: int = 3,
+        prefix: str = "w",
+        *,
+        patience_s: float = CALL_S,
+    ) -> None:
+        """Write below `prefix`/, with so much patience for each write."""
         self.prefix = prefix
+        self.failures: list[ClientError] = []
+        """Of writes whose outcome is not known."""
+        self.slowest_s = 0.0
+        """What the slowest acknowledged write took."""
+        self._patience_s = patience_s
         self.acknowledged: dict[bytes, int] = {}
         """Key → revision."""
         self.tried: dict[bytes, bytes] = {}
@@ -78,7 +90,7 @@ class Writers:
             assert record.version == 1, f"{key!r} was written twice"
 
     def _run(self, writer: int, endpoints: Sequence[str]) -> None:
-        with EtcdClient(endpoints, timeout_s=CALL_S) as client:
+        with EtcdClient(endpoints, timeout_s=self._patience_s) as client:
             number = 0
             while not self._stopping:
                 number += 1
@@ -87,10 +99,13 @@ class Writers:
     def _write(self, client: EtcdClient, key: bytes) -> None:
         value = b"of " + key
         self.tried[key] = value
+        began = monotonic()
         try:
             answer = client.put(rpc.PutRequest(key=key, value=value))
-        except ClientError:
+        except ClientError as error:
+            self.failures.append(error)
             return  # nobody knows: it may be found later, and may not
         with self._news:
+            self.slowest_s = max(self.slowest_s, monotonic() - began)
             self.acknowledged[key] = answer.header.revision
             self._news.notify_all()
