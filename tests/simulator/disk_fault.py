@@ -1,4 +1,4 @@
-"""Ways in which a write can fail, and what a write is good for.
+"""Ways in which a write or a read can fail, and what a write is good for.
 
 A fault waits at one stage of the writes, for one kind of them. When it strikes, an exception ends
 whatever the process was doing; nothing of that process runs afterwards.
@@ -6,12 +6,13 @@ whatever the process was doing; nothing of that process runs afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from store import record
 from store.engine import Operation
-from store.memory import MemoryEngineFailed
+from store.memory import MemoryEngineFailed, MemorySnapshot
 
 STAGES = ("before_write", "before_sync", "before_mark", "in_mark", "before_send")
 KINDS = ("chunk", "flip", "sweep", "floor", "conf", "applied", "entries")
@@ -77,3 +78,38 @@ def kinds_of(batch: Sequence[Operation], values: Mapping[bytes, bytes]) -> tuple
 
 def _generation(value: bytes | None) -> int:
     return record.decode_generation(value) if value is not None else 0
+
+
+class DamagedSnapshot(MemorySnapshot):
+    """A snapshot in which some records do not read back: `fail` is called by who comes to one."""
+
+    def __init__(
+        self,
+        order: list[bytes],
+        values: dict[bytes, bytes],
+        unreadable: set[bytes],
+        fail: Callable[[], NoReturn],
+    ) -> None:
+        super().__init__(order, values)
+        self._unreadable = unreadable
+        self._fail = fail
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._unreadable:
+            self._fail()
+        return super().get(key)
+
+    def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return readable(super().scan(lo, hi, reverse=reverse), self._unreadable, self._fail)
+
+
+def readable(
+    found: Iterator[tuple[bytes, bytes]],
+    unreadable: Collection[bytes],
+    fail: Callable[[], NoReturn],
+) -> Iterator[tuple[bytes, bytes]]:
+    """A scan that fails when it comes to the damage, not before."""
+    for key, value in found:
+        if key in unreadable:
+            fail()
+        yield key, value

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -38,11 +38,13 @@ from store.memory import MemoryEngine, MemoryEngineFailed, MemorySnapshot
 from tests.simulator.disk_fault import (
     CRASH_MARKS,
     KINDS,
+    DamagedSnapshot,
     Fault,
     MachineDied,
     ReadFailed,
     WriteFailed,
     kinds_of,
+    readable,
 )
 
 WRITES_REMEMBERED = 32
@@ -142,12 +144,12 @@ class SimulatedDisk(MemoryEngine):
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         found = super().scan(lo, hi, reverse=reverse)
-        return _readable(found, self._unreadable, self._fail_read) if self._unreadable else found
+        return readable(found, self._unreadable, self._fail_read) if self._unreadable else found
 
     def snapshot(self) -> MemorySnapshot:
         if self._unreadable:
             values, unreadable = self._values.copy(), self._unreadable.copy()
-            return _DamagedSnapshot(self._order.copy(), values, unreadable, self._fail_read)
+            return DamagedSnapshot(self._order.copy(), values, unreadable, self._fail_read)
         return super().snapshot()
 
     def write(self, operations: Iterable[Operation]) -> None:
@@ -233,7 +235,7 @@ class SimulatedDisk(MemoryEngine):
             self._unreadable.add(key)
         else:
             self._values[key] = self._flipped(self._values[key])
-            if key[:1] != record.ENTRY or record.entry_index(key) > self._boundary():
+            if len(key) == 1 or self._is_live(key):
                 self.must_refuse = what
         self.damaged = what
         self._writes.clear()  # no power loss takes it back
@@ -354,9 +356,11 @@ class SimulatedDisk(MemoryEngine):
         head = self._values.get(record.HEAD)
         return record.decode_head(head).write_seq if head is not None else 0
 
-    def _boundary(self) -> int:
+    def _is_live(self, key: bytes) -> bool:
+        """Whether it is an entry that the log still holds."""
         floor = self._values.get(record.FLOOR)
-        return record.decode_floor(floor).boundary.index if floor is not None else 0
+        boundary = record.decode_floor(floor).boundary.index if floor is not None else 0
+        return key[:1] == record.ENTRY and record.entry_index(key) > boundary
 
 
 class _SimulatedMark(MemoryMark):
@@ -371,36 +375,3 @@ class _SimulatedMark(MemoryMark):
 
     def sync(self) -> None:
         self._disk.mark_synced()
-
-
-class _DamagedSnapshot(MemorySnapshot):
-    def __init__(
-        self,
-        order: list[bytes],
-        values: dict[bytes, bytes],
-        unreadable: set[bytes],
-        fail: Callable[[], NoReturn],
-    ) -> None:
-        super().__init__(order, values)
-        self._unreadable = unreadable
-        self._fail = fail
-
-    def get(self, key: bytes) -> bytes | None:
-        if key in self._unreadable:
-            self._fail()
-        return super().get(key)
-
-    def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        return _readable(super().scan(lo, hi, reverse=reverse), self._unreadable, self._fail)
-
-
-def _readable(
-    found: Iterator[tuple[bytes, bytes]],
-    unreadable: Collection[bytes],
-    fail: Callable[[], NoReturn],
-) -> Iterator[tuple[bytes, bytes]]:
-    """A scan fails when it comes to the damage, not before."""
-    for key, value in found:
-        if key in unreadable:
-            fail()
-        yield key, value
