@@ -22,7 +22,14 @@ from tests.support.member_cluster import Call, Node, Outcome
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-CHURN_WEIGHTS = {"add": 0.4, "promote": 1.0, "remove": 0.2, "replace": 0.15, "readd": 0.1}
+CHURN_WEIGHTS = {
+    "add": 0.4,
+    "promote": 1.0,
+    "remove": 0.2,
+    "replace": 0.15,
+    "race": 0.15,
+    "readd": 0.1,
+}
 LINGER_SECONDS = 0.2
 """How long a removed member still answers before its process ends."""
 
@@ -56,6 +63,20 @@ def replace(world: World, node: Node) -> None:
     add(world, world.chance.choice(world.nodes))
 
 
+def race(world: World, node: Node) -> None:
+    """Two changes at once, and the leader that may have taken one of them hands over or dies."""
+    leader = world.cluster.leader
+    for change in world.chance.sample((add, promote, remove), 2):
+        change(world, world.chance.choice(world.nodes) if leader is None else leader)
+    if leader is not None and leader.runs:
+        world.turn(leader)
+        if world.chance.random() < 0.5:
+            world.crash(leader, why="in the middle of a change")
+        else:
+            done: Call[Refusal | None] = Call()
+            leader.member.transfer_leader(world.chance.choice(leader.parts.conf.voters), done)
+
+
 def readd(world: World, node: Node) -> None:
     """An id that was removed comes back, which must be refused."""
     if not node.runs or not world.removed:
@@ -69,7 +90,7 @@ def readd(world: World, node: Node) -> None:
     _ask(world, node, RequestKind.MEMBER_ADD, member, done=refused)
 
 
-CHURN_ACTIONS = {each.__name__: each for each in (add, promote, remove, replace, readd)}
+CHURN_ACTIONS = {each.__name__: each for each in (add, promote, remove, replace, race, readd)}
 
 
 def _add(world: World, node: Node, joiner: Node, *, learner: bool) -> None:

@@ -169,16 +169,16 @@ def draw(seed: int, weights: Mapping[str, float], family: str | None = None) -> 
     )
 
 
-FAULTS_BY_FAMILY = {
+KILLS = ("kill", "kill_leader", "kill_all")
+CHURN = ("add", "promote", "remove", "replace", "race", "readd")
+FAULTS_BY_FAMILY: dict[str, tuple[str, ...]] = {
     "steady": (),
-    "churn": ("add", "promote", "remove", "replace", "readd"),
+    "churn": CHURN,
     "tiny": (),
     "compaction": ("compact", "kill"),
     "leases": (),
 }
 """What a family never does without."""
-KILLS = ("kill", "kill_leader", "kill_all")
-CHURN = ("add", "promote", "remove", "replace", "readd")
 
 
 def _swarm(

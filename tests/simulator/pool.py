@@ -82,6 +82,7 @@ def trail(error: BaseException) -> Iterator[str]:
 def simulate_batch(seeds: Sequence[int], steps: int | None, family: str | None) -> list[Result]:
     """A few seeds in this process; what is raised otherwise is a failure as well."""
     results = []
+    gc.freeze()  # what is there already is not looked at again and again
     gc.disable()  # a run is one heap of cycles: collected at its end, it costs least
     try:
         for seed in seeds:
@@ -89,6 +90,7 @@ def simulate_batch(seeds: Sequence[int], steps: int | None, family: str | None) 
             gc.collect()
     finally:
         gc.enable()
+        gc.unfreeze()
     return results
 
 
