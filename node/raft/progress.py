@@ -106,7 +106,8 @@ class Progress:
             return False
         self.match = index
         self.next = max(self.next, index + 1)
-        self.paused = False
+        # An append sent before the snapshot may be acknowledged while that is under way.
+        self.paused = self.state is ProgressState.SNAPSHOT
         return True
 
     def maybe_retreat(self, rejected: int, hint: int) -> bool:

@@ -107,6 +107,17 @@ def test_snapshot_delivered_probes_after_it_and_failed_probes_after_the_match() 
     assert (delivered.next, failed.next) == (21, 4)
 
 
+def test_snapshot_stays_paused_when_an_old_acknowledgement_arrives() -> None:
+    """An append that was under way before the snapshot is acknowledged: that ends nothing. Appends
+    once flowed behind the snapshot then, outside of any window."""
+    progress = progress_at(3, ProgressState.SNAPSHOT)
+
+    assert progress.maybe_update(5)
+
+    assert progress.paused
+    assert (progress.match, progress.next) == (5, 21)
+
+
 def test_commit_is_pushed_once() -> None:
     progress = progress_at(7, ProgressState.REPLICATE)
 
