@@ -217,6 +217,7 @@ class SimulatedDisk(MemoryEngine):
                 self._redo(written)
                 self._writes.append(written)
             return False
+        self._mark_past.clear()  # no power loss takes the witness back
         if left < known:
             self.must_refuse = self.damaged = f"its tail is lost: {left} is left of {known}"
         return True

@@ -141,6 +141,7 @@ def test_lost_tail_is_refused_unless_nothing_of_it_was_acknowledged() -> None:
     disk = SimulatedDisk(Random(0))
     written(disk, 5)
     assert disk.lose_tail(2)
+    disk.power_loss()
     with pytest.raises(Quarantined, match="the disk lost its tail"):
         opened(disk)
 
