@@ -6,9 +6,10 @@ has shown as written it must find there in its next life.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from node.raft.errors import LogError
+from node.raft.message import AppendReply
 from node.raft.ready import Ready, Role
 from tests.simulator.invariants.platter import Head
 from tests.simulator.invariants.tap import Check, Subject
@@ -16,7 +17,11 @@ from tests.simulator.observer import fail
 
 
 class Monotony(Check):
-    """Invariant 5, and a member's log never takes back what it calls committed."""
+    """Invariant 5, and a member's log never takes back what it calls committed; nor does a leader
+    forget what it knows of a member while it leads."""
+
+    arriving: ClassVar = {AppendReply: "answer_arriving"}
+    taken: ClassVar = {AppendReply: "answer_taken"}
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
@@ -40,6 +45,16 @@ class Monotony(Check):
             fail("term or commit went back", member=subject.id, was=(subject.term, subject.commit))
         if log.commit > subject.commit:
             self._check_commit(subject)
+
+    def answer_arriving(self, subject: Subject, message: AppendReply) -> None:
+        raft = subject.raft
+        progress = raft.roster.progress.get(message.sender)
+        subject.facts["match"] = raft.term, progress, progress.match if progress else 0
+
+    def answer_taken(self, subject: Subject, message: AppendReply) -> None:
+        term, progress, match = subject.facts["match"]
+        if progress is not None and subject.raft.term == term and progress.match < match:
+            fail("a match went back", member=subject.id, of=message.sender, was=match)
 
     def _check_commit(self, subject: Subject) -> None:
         raft, log = subject.raft, subject.log
