@@ -7,6 +7,7 @@ With T = the shortest election timeout, in this order:
     20 T    (more where the plan says so) nobody loses the leadership
     20 T    under partial cuts, as long as somebody reaches a majority both ways, there is progress
     50 T    everybody comes back, and all are equal
+    20 T    after a change of leaders a read is answered, without anybody having to write
 
 Source: invariants 12 and 13 of the simulator follow TigerBeetle's VOPR (safety, then liveness on a
 random core) and the partial partitions of Omni-Paxos (§2).
@@ -19,11 +20,12 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from node.machine.answer import Answer
+from node.machine.errors import Refusal
 from node.raft.message import ConfState
 from node.raft.quorum import majority
 from node.raft.ready import Role
 from tests.simulator.observer import fail
-from tests.support.member_cluster import Node, Put
+from tests.support.member_cluster import Call, Node, Put
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -55,7 +57,12 @@ class Calm:
         for observer in list(world.observers):
             if hasattr(observer, "calming"):
                 observer.calming()
-        core = self._end_faults()
+        self._end_faults()
+        if world.hopeless():
+            world.void = True
+            world.look()
+            return
+        core = self._separate()
         self._within(LEADER_TIMEOUTS, "no leader", lambda: self._leader(core) is not None)
         self._write(core)
         self._within(EQUAL_TIMEOUTS, "requests are not resolved", lambda: resolved(core))
@@ -67,14 +74,16 @@ class Calm:
         for _ in range(PARTIAL_CUTS):
             self._make_progress_under_cuts()
             self._within(EQUAL_TIMEOUTS, "not all are equal", lambda: self._equal(everybody))
+        self._read_from_successor()
+        self._within(EQUAL_TIMEOUTS, "not all are equal", lambda: self._equal(everybody))
         world.look()
         for observer in world.observers:
             observer.calmed()
 
     # Who takes part.
 
-    def _end_faults(self) -> list[Node]:
-        """Revive a majority that is connected; returns its members."""
+    def _end_faults(self) -> None:
+        """Everybody is there and connected."""
         world = self._world
         world.network.calm_down()
         for node in world.nodes:
@@ -82,6 +91,10 @@ class Calm:
             self._keep_time(node)
         for node in self._members():
             world.start(node)
+
+    def _separate(self) -> list[Node]:
+        """Leave a majority connected and the others out; returns the majority."""
+        world = self._world
         core = self._choose()
         outside = [node for node in world.nodes if node.up and node not in core]
         cut: list[tuple[int, int]] = []
@@ -244,6 +257,27 @@ class Calm:
             return False
 
         self._within(EQUAL_TIMEOUTS, "nothing can be written", written)
+
+    def _read_from_successor(self) -> None:
+        """The leader of a cluster at rest restarts; whoever leads then answers a read."""
+        world = self._world
+        leader = self._leader(world.nodes)
+        if leader is None:
+            return
+        world.crash(leader, why="gives way", returns=False)
+        world.start(leader)
+        read: Call[Refusal | None] | None = None
+
+        def answered() -> bool:
+            nonlocal read
+            successor = self._leader(world.nodes)
+            if read is not None and read.done and read.answer is None:
+                return True
+            if successor is not None and (read is None or read.done or read.lost):
+                read = successor.read()
+            return False
+
+        self._within(PROGRESS_TIMEOUTS, "a new leader answers no read", answered)
 
     def _put(self, node: Node) -> Put:
         self._puts += 1
