@@ -176,9 +176,11 @@ FAULTS_BY_FAMILY: dict[str, tuple[str, ...]] = {
     "churn": CHURN,
     "tiny": (),
     "compaction": ("compact", "kill"),
-    "leases": (),
+    "leases": ("lease", "watch"),
 }
 """What a family never does without."""
+REQUESTS = ("put", "read", "txn", "delete", "lease", "watch")
+"""No faults, however harsh the run is."""
 
 
 def _swarm(
@@ -187,7 +189,9 @@ def _swarm(
     """A subset of the actions at rates of its own."""
     drawn: dict[str, float] = {}
     kept = FAULTS_BY_FAMILY[family]
-    harshness = chance.choice([0.3, 1.0, 1.0, 3.0])
+    # Most of what is worth seeing needs a cluster that gets somewhere between two faults: at 1.0
+    # there are several faults a second, and clients have one answer in ten.
+    harshness = chance.choice([0.05, 0.1, 0.3, 1.0])
     turns = chance.choice([0.8, 1.5, 3.0])  # of each member between two ticks
     for name, weight in weights.items():
         on, factor = chance.random() < 0.5, chance.choice([0.3, 1.0, 1.0, 2.0])
@@ -196,7 +200,7 @@ def _swarm(
         elif name in CHURN and family != "churn":
             continue
         elif on or name in kept or name in ("put", "read"):
-            drawn[name] = weight * factor * (1.0 if name in ("put", "read") else harshness)
+            drawn[name] = weight * factor * (1.0 if name in REQUESTS else harshness)
     return drawn
 
 
