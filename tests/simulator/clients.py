@@ -47,7 +47,7 @@ OPERATIONS_MAX: Final = 2_000
 """More than that is not asked in one run, so that the judges need no more than moments."""
 OPERATIONS_PER_STEP: Final = 0.1
 """Clients spread what they may ask over the steps of a run."""
-CLIENTS: Final = (3, 14)
+CLIENTS: Final = (3, 16)
 WATCHERS: Final = (1, 4)
 EXPIRY_GRACE_SECONDS: Final = 1.0
 BOUNDS: Final = Bounds(steps_max=20_000, configurations_max=50_000)
@@ -361,6 +361,6 @@ CLIENT_WEIGHTS: Final = {
     "delete": 1.5,
     "compact": 0.4,
     "lease": 3.0,
-    "watch": 1.5,
+    "watch": 3.0,
 }
 CLIENT_ACTIONS: Final = {kind: _action(kind) for kind in CLIENT_WEIGHTS}

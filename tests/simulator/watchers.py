@@ -153,14 +153,14 @@ class Watcher:
     def settle(self, wire: Wire, revision: int) -> None:
         """Read again and be open, so that everything up to `revision` comes."""
         self.notice()
-        if self.wire is None:
-            self.open(wire)
-        self._slow(False)
         for subscription in self.subscriptions:
             if subscription.next > revision + 1:
                 # A mark of the stream would have to wait for what may never come.
                 subscription.ended = True
                 self._cancel(subscription)
+        if self.wire is None:
+            self.open(wire)
+        self._slow(False)
         self.go_on()
 
     def up_to_date(self, revision: int) -> bool:
@@ -223,6 +223,8 @@ class Watcher:
         self._recorder.watches.append(record)
         subscription.watch = told.watch_id
         subscription.next = asked.start_revision or told.header.revision + 1
+        if subscription.ended:
+            self._cancel(subscription)
 
     def _ended(self, record: WatchCanceled) -> None:
         for subscription in self.subscriptions:
