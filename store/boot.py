@@ -8,9 +8,10 @@
     no mark, but a database                quarantine: there is no witness that nothing is missing
 
 Verification reads the whole log once (checksums, no gaps, no term going back, the relations of the
-indices); state records are verified when they are read, by LevelDB's block checksums. Nothing is
-ever repaired here: LevelDB's repair keeps what it can read and drops the rest, which is the one
-thing that a Raft member must not do.
+indices), and looks for batons that a lost group should have taken (`store.commit`); state records
+are verified when they are read, by LevelDB's block checksums. Nothing is ever repaired here:
+LevelDB's repair keeps what it can read and drops the rest, which is the one thing that a Raft
+member must not do.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -193,6 +194,7 @@ def first_records(meta: Meta, conf: bytes, position: Position = BEGINNING) -> li
         (record.APPLIED, record.encode_applied(position, b"")),
         (record.GENERATION, record.encode_generation(_FIRST_GENERATION)),
         (record.HEAD, record.encode_head(head)),
+        (record.baton_key(head.write_seq), record.encode_baton()),
     ]
 
 

@@ -174,6 +174,7 @@ class Committer:
         self._meta = image.meta
         self._generation = image.generation
         self._sweep = sweep
+        self._baton = image.write_seq
 
     def write(self, group: Sequence[Admitted]) -> None:
         """Make a non-empty group durable, in order and all at once, then move the mark.
@@ -186,6 +187,7 @@ class Committer:
             self._encode(admitted, operations)
         head = group[-1].head
         operations.append((record.HEAD, record.encode_head(head)))
+        operations += self._pass_baton(head.write_seq)
         self._engine.write(operations)
         self._mark.update(figures_of(self._meta, head))
 
@@ -202,6 +204,18 @@ class Committer:
         if stretch is not None:
             self._engine.compact(*stretch)
         return stretch is not None
+
+    def _pass_baton(self, write_seq: int) -> list[Operation]:
+        """Each group takes the baton of the one before it and leaves its own.
+
+        The newest head replaces all others: it cannot tell that a group before it got lost. But the
+        baton that this group should have taken would still lie there.
+        """
+        before, self._baton = self._baton, write_seq
+        return [
+            (record.baton_key(before), None),
+            (record.baton_key(write_seq), record.encode_baton()),
+        ]
 
     def _encode(self, admitted: Admitted, operations: list[Operation]) -> None:
         batch = admitted.batch

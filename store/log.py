@@ -184,6 +184,7 @@ class DurableLog:
             tail=tail,
         )
         _verify_relations(image)
+        self._verify_batons(head.write_seq)
         return image
 
     def _single(self, key: bytes) -> bytes:
@@ -191,6 +192,16 @@ class DurableLog:
         if value is None:
             raise Damaged(f"record {key!r} is missing")
         return value
+
+    def _verify_batons(self, write_seq: int) -> None:
+        """Exactly one group, the newest, still has its baton; see `store.commit`.
+
+        None at all has a database that was written before there were batons.
+        """
+        for key, _ in self._engine.scan(record.BATON, record.after_prefix(record.BATON)):
+            held = record.entry_index(key)
+            if held != write_seq:
+                raise Damaged(f"what was written after batch {held} is missing")
 
     def _verified_tail(
         self, boundary: Position, last: Position, bytes_max: int

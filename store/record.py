@@ -6,6 +6,7 @@
     C  conf          index, membership as opaque bytes
     A  applied       index, term, digest as opaque bytes
     G  generation    one byte: which state records are current
+    B  + u64         baton of the newest group: its write sequence in the key, nothing in the value
     L  + u64         one entry: term, kind, data
     s  + generation  state records, encoded by their owner
 
@@ -33,6 +34,7 @@ FLOOR = b"F"
 CONF = b"C"
 APPLIED = b"A"
 GENERATION = b"G"
+BATON = b"B"
 ENTRY = b"L"
 STATE = b"s"
 
@@ -99,6 +101,16 @@ class Floor(Record, frozen=True):
 def entry_key(index: int) -> bytes:
     """Key of the entry at `index`; nine bytes."""
     return ENTRY_KEY.pack(ENTRY, index)
+
+
+def baton_key(write_seq: int) -> bytes:
+    """Key of the baton that the group ending with this batch leaves; nine bytes."""
+    return ENTRY_KEY.pack(BATON, write_seq)
+
+
+def encode_baton() -> bytes:
+    """All that a baton says is in its key."""
+    return _guard(b"")
 
 
 def entry_index(key: bytes) -> int:
