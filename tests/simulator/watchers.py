@@ -64,6 +64,7 @@ class Watcher:
         self._records = 0
         self._created: deque[tuple[Subscription, rpc.WatchCreateRequest]] = deque()
         self._paused = False
+        self._settling = False
         self.progress = 0
         """The latest mark that was told to the whole stream."""
 
@@ -109,7 +110,8 @@ class Watcher:
                 self._create(subscription)
 
     def _create(self, subscription: Subscription) -> None:
-        if self._streams == 1 and not subscription.next and self._chance.random() < 0.5:
+        first = self._streams == 1 and not subscription.next and not self._settling
+        if first and self._chance.random() < 0.5:
             subscription.next = max(1, self._recorder.revision + self._chance.randrange(-30, 4))
         asked = rpc.WatchCreateRequest(start_revision=subscription.next, **subscription.asked)
         self._created.append((subscription, asked))
@@ -152,6 +154,7 @@ class Watcher:
 
     def settle(self, wire: Wire, revision: int) -> None:
         """Read again and be open, so that everything up to `revision` comes."""
+        self._settling = True
         self.notice()
         for subscription in self.subscriptions:
             if subscription.next > revision + 1:
