@@ -239,7 +239,8 @@ class Loop:
             if outcome not in (Proposed.ACCEPTED, Proposed.FORWARDED):
                 proposals.put_back(batch)
                 return
-            proposals.proposed(batch, core.term)
+            forward = core.forwards if outcome is Proposed.FORWARDED else 0
+            proposals.proposed(batch, core.term, forward)
 
     # -- out of the core -----------------------------------------------------------------------
 
@@ -262,6 +263,8 @@ class Loop:
             taken.append(ready)
             if ready.committed:
                 parts.applier.add(ready.committed)
+            if ready.dropped:
+                parts.proposals.dropped(ready.dropped)
             for state in ready.read_states:
                 parts.reads.confirmed(state.context, state.index)
         self._send(now)

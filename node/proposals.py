@@ -3,6 +3,7 @@
     add ──► waiting ──take()──► under way in a term ──complete()──► answered
                ▲                        │
                ├── put_back() ◄─────────┤  no leader at the moment: it waits, as in etcd
+               ├── dropped() ◄──────────┤  the leader has no room: in a moment
                └── term_applied() ◄─────┘  its leader was replaced and took it along: once more
 
 What is under way may be in a log or not; only its own member can find out, and does. A proposal
@@ -25,7 +26,7 @@ Source: etcd server/etcdserver/v3_server.go (processInternalRaftRequestOnce), pk
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from msgspec import Struct
@@ -54,6 +55,8 @@ class Proposal(Struct):
     asker: Asker | None
     term: int = 0
     """In which it was handed to Raft; 0 = it waits to be."""
+    forward: int = 0
+    """Number of the message that took it to the leader; 0 = none."""
     doubtful: bool = False
     """A snapshot was installed that may contain it."""
 
@@ -82,6 +85,9 @@ class Proposals:
         self._pending: dict[int, Proposal] = {}
         self._pending_bytes = 0
         self._waiting: list[Proposal] = []
+        # What the leader did not take. While there is any, nothing is proposed: it would be refused
+        # as well, or overtake.
+        self._dropped: list[Proposal] = []
         # (deadline, sequence) in order of arrival; every request has the same patience.
         self._deadlines: deque[tuple[float, int]] = deque()
         self.failed = 0
@@ -143,18 +149,30 @@ class Proposals:
         self._waiting = waiting[count:]
         return waiting[:count]
 
-    def proposed(self, proposals: list[Proposal], term: int) -> None:
-        """Raft took them, here or on the way to the leader, while `term` was the current one."""
+    def proposed(self, proposals: list[Proposal], term: int, forward: int = 0) -> None:
+        """Raft took them, here or on the way to the leader, while `term` was the current one.
+
+        `forward` is the number of the message to the leader.
+        """
         for proposal in proposals:
             proposal.term = term
+            proposal.forward = forward
 
     def put_back(self, proposals: list[Proposal]) -> None:
         """Raft did not take them (no leader, or one that hands over): they wait for the next."""
         self._waiting[:0] = proposals
 
+    def dropped(self, forwards: Collection[int]) -> None:
+        """The leader did not take these messages, and will not: it hands over, or has too much
+        that is not committed. They wait for the next `expire`, or for the next leader."""
+        for proposal in self._pending.values():
+            if proposal.term and proposal.forward in forwards:
+                proposal.term = proposal.forward = 0
+                self._dropped.append(proposal)
+
     def waiting(self) -> bool:
-        """Whether anything waits to be proposed."""
-        return bool(self._waiting)
+        """Whether anything may be proposed."""
+        return bool(self._waiting) and not self._dropped
 
     def term_applied(self, term: int) -> None:
         """An entry of `term` is about to be applied: what was proposed in older terms and has no
@@ -171,7 +189,8 @@ class Proposals:
                 proposal.term = 0
                 repeat.append(proposal)
         self.repeated += len(repeat)
-        self._waiting[:0] = repeat
+        self._waiting = [*repeat, *self._dropped, *self._waiting]
+        self._dropped = []
 
     def snapshot_installed(self, term: int) -> None:
         """A snapshot whose last entry is of `term` has become the state: what was proposed up to
@@ -192,7 +211,8 @@ class Proposals:
                 proposal.done(outcome)
 
     def expire(self, now: float) -> None:
-        """Answer those whose time is over: the outcome is unknown, so etcd calls it a timeout.
+        """Answer those whose time is over: the outcome is unknown, so etcd calls it a timeout. Call
+        it ten times a second: what the leader had no room for is proposed again after it.
 
         What still waits to be proposed then is not, nor what its client has given up.
         """
@@ -201,6 +221,8 @@ class Proposals:
             proposal = self._pending.get(sequence)
             if proposal is not None:
                 self._give_up(proposal, Timeout())
+        self._waiting = self._dropped + self._waiting
+        self._dropped = []
         for proposal in self._waiting:
             if _is_over(proposal):
                 self._give_up(proposal, Timeout())

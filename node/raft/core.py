@@ -96,6 +96,11 @@ class Core:
         """Whether this member leads right now, also before the next `ready` shows it."""
         return self._raft.role is Role.LEADER
 
+    @property
+    def forwards(self) -> int:
+        """Number of the last message of proposals that was forwarded; see `Ready.dropped`."""
+        return self._raft.forwards
+
     def set_eager(self, eager: bool) -> None:
         """Say whether commits should be told to this member at once, because somebody watches here;
         otherwise those that nobody here waits for come with the next append or within a tick."""
@@ -124,7 +129,11 @@ class Core:
         election.campaign(self._raft, Campaign.PRE_VOTE)
 
     def propose(self, data: Sequence[bytes], *, forward: bool = True) -> Proposed:
-        """Ask for `data` to be appended, one entry each, all or none."""
+        """Ask for `data` to be appended, one entry each, all or none.
+
+        What was forwarded gets into logs as entries of the current term or not at all, and if the
+        leader drops it, its number (`forwards`) comes back in `Ready.dropped`, unless that is lost.
+        """
         return proposal.propose(self._raft, EntryKind.NORMAL, data, forward=forward)
 
     def propose_conf_change(self, change: ConfChange, *, forward: bool = True) -> Proposed:
@@ -179,6 +188,7 @@ class Core:
             or raft.log.tail.has_work
             or raft.log.has_committed(raft.config.apply_bytes_max)
             or raft.read_states
+            or raft.dropped
             or raft.notes
             or read_index.round_due(raft)
             or raft.hard_state != self._handed_hard
@@ -201,10 +211,11 @@ class Core:
             messages=raft.messages,
             messages_after_append=raft.messages_after_append,
             read_states=raft.read_states,
+            dropped=raft.dropped,
             notes=raft.notes,
         )
         raft.messages, raft.messages_after_append = [], []
-        raft.read_states, raft.notes = [], []
+        raft.read_states, raft.dropped, raft.notes = [], [], []
         self._take_states(ready)
         self._take_committed(ready)
         self._invariants.verify(raft, ready)

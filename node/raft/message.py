@@ -214,6 +214,13 @@ class ReadIndexReply(Envelope, frozen=True, array_like=True, tag=14, gc=False):
     index: Number
 
 
+class ProposeDropped(Envelope, frozen=True, array_like=True, tag=15, gc=False):
+    """The leader has not taken the forward of this life and number, and never will."""
+
+    life: Number
+    number: Number
+
+
 Message = (
     Append
     | AppendReply
@@ -229,6 +236,7 @@ Message = (
     | TransferLeader
     | ReadIndex
     | ReadIndexReply
+    | ProposeDropped
 )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from node.raft import replication
 from node.raft.membership import describe_refusal
-from node.raft.message import ConfChange, EntryKind, Propose
+from node.raft.message import ConfChange, EntryKind, Propose, ProposeDropped
 from node.raft.raft import Raft
 from node.raft.ready import NoteKind, Proposed, Role
 
@@ -36,7 +36,7 @@ def propose(raft: Raft, kind: EntryKind, data: Sequence[bytes], *, forward: bool
 
 
 def handle_forwarded(raft: Raft, message: Propose) -> None:
-    """A follower's proposal; one that is dropped is missed by the follower's own deadline."""
+    """A follower's proposal; when it is dropped the follower is told, and asks again later."""
     try:
         kind = EntryKind(message.kind)
     except ValueError:
@@ -47,6 +47,16 @@ def handle_forwarded(raft: Raft, message: Propose) -> None:
         return
     if _take(raft, kind, message.data) is Proposed.ACCEPTED:
         replication.await_commit(raft, message.sender, raft.log.last_index)
+    else:
+        dropped = raft.id, message.sender, raft.term, message.life, message.number
+        raft.send(ProposeDropped(*dropped))
+
+
+def handle_dropped(raft: Raft, message: ProposeDropped) -> None:
+    """The leader of our term has not taken a forward. It has noted the number, so that a copy which
+    comes later is not taken either, and no other leader takes what was sent in this term."""
+    if message.life == raft.life:
+        raft.dropped.append(message.number)
 
 
 def _is_news(raft: Raft, message: Propose) -> bool:

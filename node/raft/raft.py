@@ -63,6 +63,7 @@ class Raft:
 
     __slots__ = (
         "config",
+        "dropped",
         "eager",
         "election_elapsed",
         "election_timeout",
@@ -117,6 +118,8 @@ class Raft:
         self.messages_after_append: list[Message] = []
         self.read_states: list[ReadState] = []
         self.notes: list[Note] = []
+        self.dropped: list[int] = []
+        """Numbers of forwards that the leader has not taken."""
         # The rest is the leader's.
         self.reads = ReadRounds(config.pending_reads_max)
         self.first_of_term = 0

@@ -121,6 +121,9 @@ class Ready:
     messages_after_append: list[Message] = field(default_factory=list)
     committed: list[Entry] = field(default_factory=list)
     read_states: list[ReadState] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    """Numbers of forwarded proposals that are in no log and will not be, so that they may be made
+    again. One may be told more than once."""
     notes: list[Note] = field(default_factory=list)
     token: PersistToken | None = None
 

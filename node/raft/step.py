@@ -28,6 +28,7 @@ from node.raft.message import (
     PreVote,
     PreVoteReply,
     Propose,
+    ProposeDropped,
     ReadIndex,
     ReadIndexReply,
     TimeoutNow,
@@ -90,6 +91,8 @@ def _dispatch(raft: Raft, message: Message) -> None:
         case ReadIndexReply():
             if message.sender == raft.leader:
                 raft.read_states.append(ReadState(message.context, message.index))
+        case ProposeDropped():
+            proposal.handle_dropped(raft, message)
         case TimeoutNow():
             if _expect(raft, message, Role.FOLLOWER):
                 election.campaign(raft, Campaign.TRANSFER)

@@ -30,6 +30,7 @@ from node.raft.message import (
     Message,
     PreVote,
     Propose,
+    ProposeDropped,
     ReadIndex,
     ReadIndexReply,
     TimeoutNow,
@@ -349,6 +350,7 @@ def parcel_seeds() -> Iterator[bytes]:
         Propose(PEER, ME, 2, EntryKind.NORMAL, [b"x"], 3, 4),
         TransferLeader(PEER, ME, 2, 3),
         ReadIndex(PEER, ME, 2, 4),
+        ProposeDropped(PEER, ME, 2, 3, 4),
     ]
     granted = VoteReply(PEER, ME, 2, True)
     replies: list[Message] = [

@@ -206,6 +206,50 @@ def test_leaderThatHandsOver_losesNothingThatIsForwardedMeanwhile() -> None:
     assert_written_once(cluster, puts)
 
 
+def test_handoverThatFails_costsNoPut() -> None:
+    """The leader refuses forwards until it gives up, and says so."""
+    cluster = MemberCluster()
+    leader = cluster.elect()
+    asked, other = cluster.followers()
+    other.paused = True
+    leader.member.transfer_leader(other.id, lambda refusal: None)
+    leader.turn()
+    term = leader.loop.term
+
+    puts = [asked.put(b"a", b"1")]
+    since = cluster.now
+    cluster.until(lambda: all(put.done for put in puts))
+    took = cluster.now - since
+    other.paused = False
+
+    assert took < PATIENCE_SECONDS
+    assert leader.loop.term == term
+    assert_written_once(cluster, puts)
+
+
+def test_leaderThatIsFull_takesForwardsLater() -> None:
+    cluster = MemberCluster(limits=Limits(uncommitted_bytes_max=2_000, request_bytes_max=1_500))
+    leader = cluster.elect()
+    asked = cluster.followers()[0]
+    leader.stalled = True
+    for node in cluster.followers():
+        node.stalled = True
+
+    puts = []
+    for number in range(20):
+        puts.append(asked.put(b"%d" % number, b"%d" % number + bytes(400)))
+        cluster.settle()
+    cluster.tick(2)
+    for node in cluster:
+        node.stalled = False
+    since = cluster.now
+    cluster.until(lambda: all(put.done for put in puts))
+
+    assert leader.journal.count("raft.proposal_dropped") > 0
+    assert cluster.now - since < 2.0
+    assert_written_once(cluster, puts)
+
+
 def test_putWhoseClientIsGone_isNotProposedAgain() -> None:
     """Its time ran out while there was no leader."""
     cluster = MemberCluster(limits=Limits(request_timeout_ms=0))

@@ -157,6 +157,67 @@ def test_putBack_comesFirst() -> None:
     assert requests(proposals) == [b"a", b"b"]
 
 
+def test_dropped_waitsAMoment_andWhatCameLaterWithIt() -> None:
+    proposals = make()
+    add(proposals, request=b"a")
+    add(proposals, request=b"b")
+    [first, second] = proposals.take(ALL)
+    proposals.proposed([first], 5, forward=1)
+    proposals.proposed([second], 5, forward=2)
+    proposals.dropped([2])
+    add(proposals, request=b"c")
+
+    before = proposals.waiting()
+    proposals.expire(1.0)
+
+    assert not before
+    assert proposals.waiting()
+    assert requests(proposals) == [b"b", b"c"]
+
+
+def test_dropped_goesToTheNextLeaderAtOnce() -> None:
+    proposals = make()
+    add(proposals, request=b"a")
+    add(proposals, request=b"b")
+    [first, second] = proposals.take(ALL)
+    proposals.proposed([first], 5, forward=1)
+    proposals.proposed([second], 5, forward=2)
+    proposals.dropped([2])
+
+    proposals.term_applied(6)
+
+    assert proposals.waiting()
+    assert requests(proposals) == [b"a", b"b"]
+
+
+def test_dropped_toldTwice_isProposedOnce() -> None:
+    """The second time it is under way again, in another message."""
+    proposals = make()
+    add(proposals)
+    proposals.proposed(proposals.take(ALL), 5, forward=1)
+
+    proposals.dropped([1])
+    proposals.dropped([1])
+    proposals.expire(1.0)
+    proposals.proposed(proposals.take(ALL), 5, forward=2)
+    proposals.dropped([1])
+    proposals.expire(2.0)
+
+    assert not proposals.waiting()
+
+
+def test_dropped_isNotProposedOnceItsTimeIsOver() -> None:
+    proposals = make()
+    call = add(proposals, 0.0)
+    proposals.proposed(proposals.take(ALL), 5, forward=1)
+    proposals.dropped([1])
+
+    proposals.expire(5.0)
+
+    assert call.answer == Timeout()
+    assert not proposals.waiting()
+
+
 def test_expire_answersWhoseTimeIsOver() -> None:
     proposals = make()
     early, late = add(proposals, 0.0), add(proposals, 1.0)

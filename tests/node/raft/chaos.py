@@ -14,6 +14,7 @@ from node.raft import (
     ConfChangeKind,
     ConfState,
     Message,
+    Proposed,
     RaftConfig,
     Role,
 )
@@ -66,6 +67,8 @@ class Chaos:
         self.cut: set[tuple[int, int]] = set()
         self.proposals = 0
         self.contexts = 0
+        self.forwarded: dict[tuple[int, int, int], list[bytes]] = {}
+        """By member, life and number: what may be proposed again if it is dropped."""
         self.coverage: dict[str, int] = {}
 
     def run(self, steps: int) -> None:
@@ -164,6 +167,11 @@ class Chaos:
         if member.up and member.core.has_ready():
             ready = member.take_ready()
             self._send(member, ready.messages)
+            for number in ready.dropped:
+                data = self.forwarded.pop((member.id, member.incarnation, number), None)
+                if data is not None:  # else it was told before
+                    self._hand_over(member, data)
+                    self.coverage["dropped"] = self.coverage.get("dropped", 0) + 1
             for read in ready.read_states:
                 self.ledger.observe_read(read.context, read.index)
                 self.coverage["read"] = self.coverage.get("read", 0) + 1
@@ -186,7 +194,12 @@ class Chaos:
             count = self.chance.randrange(1, 4)
             self.proposals += count
             names = range(self.proposals - count, self.proposals)
-            member.core.propose([b"%d." % name * self.chance.randrange(1, 9) for name in names])
+            data = [b"%d." % name * self.chance.randrange(1, 9) for name in names]
+            self._hand_over(member, data)
+
+    def _hand_over(self, member: Member, data: list[bytes]) -> None:
+        if member.core.propose(data) is Proposed.FORWARDED:
+            self.forwarded[member.id, member.incarnation, member.core.forwards] = data
 
     def _read(self, member: Member) -> None:
         if member.up:

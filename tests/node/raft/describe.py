@@ -15,6 +15,7 @@ from node.raft.message import (
     PreVote,
     PreVoteReply,
     Propose,
+    ProposeDropped,
     ReadIndex,
     ReadIndexReply,
     TransferLeader,
@@ -65,6 +66,8 @@ def _describe_body(message: Message) -> str:
             return f"snapshot {meta.term}/{meta.index} voters {voters} learners {learners}"
         case Propose():
             return " ".join(item.decode() for item in message.data)
+        case ProposeDropped():
+            return f"number {message.number}"
         case TransferLeader():
             return f"to {message.transferee}"
         case ReadIndex():
@@ -88,6 +91,7 @@ def describe_ready(ready: Ready) -> list[str]:
         lines.append(f"later write commit {ready.hard_state.commit}")
     lines += [f"then {describe_message(message)}" for message in ready.messages_after_append]
     lines += [f"apply {describe_entry(entry)}" for entry in ready.committed]
+    lines += [f"forward {number} was dropped" for number in ready.dropped]
     lines += [f"read {read.context} may run at {read.index}" for read in ready.read_states]
     return lines
 

@@ -29,6 +29,7 @@ from node.raft.message import (
     HeartbeatReply,
     PreVoteReply,
     Propose,
+    ProposeDropped,
     ReadIndexReply,
     TimeoutNow,
     VoteReply,
@@ -273,6 +274,42 @@ def test_forward_that_was_dropped_is_not_taken_later() -> None:
 
     assert before == [b"x" * 90]
     assert entries_after(member, forwarded(b"y" * 90)) == []
+
+
+def test_forward_that_was_dropped_is_told_to_its_sender() -> None:
+    member = lead(uncommitted_bytes_max=100)
+    member.core.propose([b"x" * 90])
+
+    member.core.step(forwarded(b"y" * 90, life=7, number=3))
+
+    told = [each for each in member.core.ready().messages if isinstance(each, ProposeDropped)]
+    assert told == [ProposeDropped(1, 2, 2, 7, 3)]
+
+
+def test_forward_that_was_taken_and_comes_again_is_not_called_dropped() -> None:
+    member = lead()
+
+    member.core.step(forwarded(b"a"))
+    member.core.step(forwarded(b"a"))
+
+    messages = member.core.ready().messages
+    assert not any(isinstance(message, ProposeDropped) for message in messages)
+
+
+def test_dropped_forward_is_handed_out_by_its_number() -> None:
+    member = make()
+    member.core.step(Heartbeat(2, 1, 5, 1))
+    member.core.propose([b"a"])
+    [sent] = [each for each in member.core.ready().messages if isinstance(each, Propose)]
+
+    member.core.step(ProposeDropped(2, 1, 4, sent.life, sent.number))
+    member.core.step(ProposeDropped(2, 1, 5, sent.life + 1, sent.number))
+    others = member.core.ready().dropped
+    member.core.step(ProposeDropped(2, 1, 5, sent.life, sent.number))
+
+    assert others == []
+    assert member.core.ready().dropped == [member.core.forwards] == [sent.number]
+    assert not member.core.has_ready()
 
 
 def test_forwards_are_numbered_and_stamped_with_their_term() -> None:

@@ -15,6 +15,7 @@ from node.raft.message import (
     PreVote,
     PreVoteReply,
     Propose,
+    ProposeDropped,
     ReadIndex,
     ReadIndexReply,
     TimeoutNow,
@@ -40,6 +41,7 @@ EVERY: list[Message] = [
     TransferLeader(1, 2, 3, 4),
     ReadIndex(1, 2, 3, BIG),
     ReadIndexReply(1, 2, 3, 4, 5),
+    ProposeDropped(1, 2, 3, 4, 5),
 ]
 
 
