@@ -42,6 +42,8 @@ class Result:
     """The members at that moment."""
     calming: bool = False
     """Whether it failed in the liveness phase."""
+    void: bool = False
+    """Whether there was no liveness phase, because too many members were gone."""
 
 
 def simulate(plan: Plan, show: Callable[[str], object] | None = None) -> Result:
@@ -68,6 +70,7 @@ def simulate(plan: Plan, show: Callable[[str], object] | None = None) -> Result:
         failure,
         where,
         world.quiet,
+        world.void,
     )
 
 

@@ -18,6 +18,7 @@ class Summary:
         self.seeds = 0
         self.steps = 0
         self.simulated_ms = 0
+        self.void = 0
         self.failures: list[Result] = []
         self.families: Counter[str] = Counter()
         self.marks: Counter[str] = Counter(dict.fromkeys(MARKS, 0))
@@ -32,6 +33,7 @@ class Summary:
         self.simulated_ms += result.simulated_ms
         self._processor_seconds += result.seconds
         self.families[result.family] += 1
+        self.void += result.void
         self.marks.update(result.marks)
         if result.failure:
             self.failures.append(result)
@@ -46,6 +48,7 @@ class Summary:
             "seconds": round(seconds, 1),
             "seeds_per_hour_and_core": round(self._rate()),
             "families": {family: self.families[family] for family in FAMILIES},
+            "void": self.void,
             "failures": [
                 {"seed": each.seed, "step": each.steps, "failure": each.failure}
                 for each in sorted(self.failures, key=lambda each: each.seed)
@@ -62,6 +65,7 @@ class Summary:
             f"steps                {self.steps:,}",
             f"simulated time       {self.simulated_ms / 3_600_000:.1f} h",
             f"seeds/hour/core      {self._rate():,.0f} in {time.monotonic() - self._began:.1f} s",
+            f"void                 {self.void} (no majority was left for the liveness phase)",
             f"failures             {len(self.failures)}",
         ]
         for each in sorted(self.failures, key=lambda each: each.seed):

@@ -65,6 +65,8 @@ class World:
         """What each member knew when it was last looked at."""
         self.joined = set(range(1, plan.members + 1))
         """Members that have been started at least once, or belong to the founders."""
+        self.void = False
+        """Too many members are gone for the cluster to go on, so that nothing was promised."""
         self.removed: dict[int, None] = {}
         """Members that are known to have been removed."""
         self.observers: list[Observer] = []
@@ -296,9 +298,23 @@ class World:
     def can_lose(self, node: Node) -> bool:
         """Whether the cluster would have a majority without this member, in every configuration
         that somebody may act by."""
-        left = {each.id for each in self.nodes if not self._is_doomed(each)} - {node.id}
+        changing = any(each.up and each.parts.membership._asked for each in self.nodes)
+        return not changing and self._have_majority(
+            {each.id for each in self.nodes if not self._is_doomed(each)} - {node.id}
+        )
+
+    def hopeless(self) -> bool:
+        """Whether a configuration that somebody acts by has lost its majority.
+
+        Besides unlucky sequences of damage and removal that is the fate of two voters of which one
+        is removed and leaves before the other has learned of it, as etcd's documentation of its
+        Raft library warns ("remove a member from a two-member cluster").
+        """
+        return not self._have_majority({each.id for each in self.nodes} - set(self.gone))
+
+    def _have_majority(self, members: set[int]) -> bool:
         confs = self.confs() or [ConfState(voters=tuple(range(1, self.plan.members + 1)))]
-        return all(len(left & set(conf.voters)) >= majority(len(conf.voters)) for conf in confs)
+        return all(len(members & set(conf.voters)) >= majority(len(conf.voters)) for conf in confs)
 
     def _is_doomed(self, node: Node) -> bool:
         """Whether a member is lost, or will turn out to be."""

@@ -220,7 +220,8 @@ class MemberCluster:
                 f"{node.id} {'paused' if node.paused else 'runs'} {core.role.name} "
                 f"term={core.term} leader={core.leader} first={core.first_index} "
                 f"applied={node.applied} durable={node.parts.disk.durable_applied.index} "
-                f"stable={core.stable} commit={core.commit} last={core.last_index}"
+                f"stable={core.stable} commit={core.commit} last={core.last_index} "
+                f"voters={node.parts.conf.voters} learners={node.parts.conf.learners}"
             )
         return "\n".join(lines)
 
