@@ -252,7 +252,15 @@ def lose_tail(world: World, node: Node) -> None:
     disk = disk_of(node)
     if may_damage(world, node):
         world.crash(node, why="before damage")
-        disk.lose_tail(world.chance.choice([1, 2, 5, 20]))
+        disk.lose(world.chance.choice([1, 2, 5, 20]))
+
+
+def lose_middle(world: World, node: Node) -> None:
+    """Some of the last writes of a member vanish while it is down, and newer ones stay."""
+    if may_damage(world, node):
+        world.crash(node, why="before damage")
+        kept = world.chance.choice([1, 1, 2, 5])
+        disk_of(node).lose(kept + world.chance.choice([1, 2, 5]), kept)
 
 
 def damage_record(world: World, node: Node) -> None:
@@ -283,6 +291,7 @@ DISK_ACTIONS = {
     "power_loss": power_loss,
     "blackout": blackout,
     "lose_tail": lose_tail,
+    "lose_middle": lose_middle,
     "damage_record": damage_record,
 }
 
@@ -297,5 +306,6 @@ DISK_WEIGHTS = {
     "power_loss": 0.2,
     "blackout": 0.05,
     "lose_tail": 0.1,
+    "lose_middle": 0.05,
     "damage_record": 0.1,
 }

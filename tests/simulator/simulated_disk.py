@@ -64,6 +64,12 @@ class Written:
     before: list[Operation]
     """What stood there, in the order of writing."""
 
+    @property
+    def write_seq(self) -> int:
+        """The newest batch in it; 0 = it carries none."""
+        heads = [value for key, value in self.operations if key == record.HEAD and value]
+        return record.decode_head(heads[-1]).write_seq if heads else 0
+
 
 class SimulatedDisk(MemoryEngine):
     """The engine of one member over all its lives, and what lies on its platters."""
@@ -194,32 +200,35 @@ class SimulatedDisk(MemoryEngine):
         kept: list[Written] = []
         for log in sorted(by_log):
             kept += by_log[log][: self.chance.randint(0, len(by_log[log]))]
-        for written in kept:
-            self._redo(written)
-            self._writes.append(written)
+        self._restore(kept)
         if unsynced:
             self._hit("power_loss_kept_prefix" if kept else "power_loss_lost_all")
         self._synced_number = self._number
         self._set_back_mark()
 
-    def lose_tail(self, writes: int) -> bool:
-        """Synced writes vanish, as if LevelDB's log had been cut; False = nothing was done.
+    def lose(self, writes: int, kept: int = 0) -> bool:
+        """Synced writes vanish, but for the `kept` newest of them; False = nothing was done.
 
+        With none kept it is as if LevelDB's log had been cut, else as if one of two logs was gone.
         A mark that a power loss has set back may not know of what would be lost. Then nothing is
         done: nobody could detect it, and nobody promises to.
         """
-        doomed = [self._writes.pop() for _ in range(min(writes, len(self._writes)))]
-        for written in doomed:
+        taken = [self._writes.pop() for _ in range(min(writes, len(self._writes)))]
+        for written in taken:
             self._undo(written)
+        taken.reverse()
+        lost = taken[: max(0, len(taken) - kept)]
+        self._restore(taken[len(lost) :])
         left, known = self._write_seq(), self.known
-        if not doomed or not (left < known or left >= self.acknowledged):
-            for written in reversed(doomed):
-                self._redo(written)
-                self._writes.append(written)
+        gap = any(left > written.write_seq > 0 for written in lost)
+        if not lost or not (gap or left < known or left >= self.acknowledged):
+            for _ in taken[len(lost) :]:
+                self._undo(self._writes.pop())
+            self._restore(taken)
             return False
         self._mark_past.clear()  # no power loss takes the witness back
-        if left < known:
-            self.must_refuse = self.damaged = f"its tail is lost: {left} is left of {known}"
+        if gap or left < known:
+            self.must_refuse = self.damaged = f"writes are lost: {left} is left of {known}"
         return True
 
     def damage(self) -> str:
@@ -343,6 +352,11 @@ class SimulatedDisk(MemoryEngine):
                 del order[bisect_left(order, key)]
         if self._unreadable:
             self._unreadable.difference_update([key for key, _ in written.operations])
+
+    def _restore(self, writes: Iterable[Written]) -> None:
+        for written in writes:
+            self._redo(written)
+            self._writes.append(written)
 
     def _undo(self, written: Written) -> None:
         before, written.before = written.before, []

@@ -124,7 +124,7 @@ class Ledger:
         if chance.random() < 0.3:
             disk.power_loss()
         if chance.random() < 0.1:
-            disk.lose_tail(chance.randrange(1, 6))
+            disk.lose(chance.randrange(1, 6), chance.choice([0, 0, 1, 2]))
         if disk.must_refuse:
             with pytest.raises(Quarantined):
                 opened(disk)

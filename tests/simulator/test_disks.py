@@ -12,6 +12,7 @@ from store.config import StoreConfig
 from store.errors import DiskFailed, Quarantined
 from store.installer import Installer
 from store.log import Batch, HardState, LogEntry, Position
+from store.mark import MemoryMark
 from tests.simulator.disk_fault import Fault, MachineDied, WriteFailed
 from tests.simulator.simulated_disk import SimulatedDisk
 
@@ -140,7 +141,7 @@ def test_mark_that_a_first_start_could_not_sync_is_synced_by_the_next() -> None:
 def test_lost_tail_is_refused_unless_nothing_of_it_was_acknowledged() -> None:
     disk = SimulatedDisk(Random(0))
     written(disk, 5)
-    assert disk.lose_tail(2)
+    assert disk.lose(2)
     disk.power_loss()
     with pytest.raises(Quarantined, match="the disk lost its tail"):
         opened(disk)
@@ -151,14 +152,40 @@ def test_lost_tail_is_refused_unless_nothing_of_it_was_acknowledged() -> None:
     store.writer.submit(appended(6))
     with pytest.raises(MachineDied):
         store.writer.step()
-    assert other.lose_tail(1)
+    assert other.lose(1)
     assert opened(other).image.last.index == 5
+
+
+def test_hole_in_the_writes_is_refused() -> None:
+    """One of two write-ahead logs is gone: the newest head does not tell."""
+    for lost in range(1, 5):
+        for kept in range(1, 5):
+            disk = SimulatedDisk(Random(0))
+            written(disk, 10)
+            before = dict(disk.scan(b"", b""))
+            assert disk.lose(lost + kept, kept)
+            after = dict(disk.scan(b"", b""))
+            assert after[record.HEAD] == before[record.HEAD]
+            with pytest.raises(Quarantined, match="is missing"):
+                opened(disk)
+
+
+def test_hole_that_nobody_could_notice_is_not_made() -> None:
+    disk = SimulatedDisk(Random(0))
+    store = written(disk, 10)
+    store.engine.write([(b"x", b"")])
+    before = dict(disk.scan(b"", b""))
+    assert disk.mark_slots is not None
+    disk.mark_slots[:] = MemoryMark.blank(store.mark.figures.uuid, 0xA1)
+
+    assert not disk.lose(3, 1)
+    assert dict(disk.scan(b"", b"")) == before
 
 
 def test_database_that_is_lost_as_a_whole_is_refused() -> None:
     disk = SimulatedDisk(Random(0))
     written(disk, 3)
-    assert disk.lose_tail(100)
+    assert disk.lose(100)
     with pytest.raises(Quarantined, match="the database is gone"):
         opened(disk)
 
@@ -169,7 +196,7 @@ def test_tail_is_not_lost_where_nobody_could_notice() -> None:
         disk = SimulatedDisk(Random(seed))
         written(disk, 9)
         disk.power_loss()
-        if disk.lose_tail(3):
+        if disk.lose(3):
             done += 1
             with pytest.raises(Quarantined):
                 opened(disk)
