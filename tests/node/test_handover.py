@@ -1,7 +1,7 @@
 """A leader is replaced while requests are under way: their clients wait for the next one, get their
 one answer, and nothing happens twice.
 
-Every case is chosen step by step here; `test_storm` meets them by chance.
+Every case is chosen step by step here; the simulator meets them by chance.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whole members in one thread: what the order of effects promises to clients and to other members.
 
-One case at a time; `test_storm` does the same with everything at once.
+One case at a time; the simulator does the same with everything at once.
 """
 
 from __future__ import annotations

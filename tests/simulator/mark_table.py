@@ -140,6 +140,7 @@ REQUESTS = {
     "forwarded_to_former_leader": "and met one that leads no more, or another term",
     "forwarded_twice": "a forward of proposals arrived again",
     "proposal_put_back": "proposals waited for a leader that takes them",
+    "proposal_repeated": "a proposal was handed over again, because its leader had been replaced",
     "proposal_unknown": "a client was told that the outcome is unknown",
     "overwritten_after_unknown": "and its entry was overwritten by another leader's",
     "applied_after_unknown": "and it was applied after all",

@@ -29,7 +29,6 @@ from node.raft.ready import Ready
 from node.raft.roster import Roster
 from node.watch import WatchHub
 from store import commit, record
-from tests.node.storm import Storm
 from tests.simulator.invariants.catalogue import CHECKS
 from tests.simulator.invariants.inspection import Inspection
 from tests.simulator.observer import SimulationFailed
@@ -76,28 +75,6 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(Invariants, "verify", lambda *_: None)
     monkeypatch.setattr(commit, "check", lambda *_: None)
     return monkeypatch
-
-
-def test_storms_breakNothing() -> None:
-    for seed in range(20):
-        storm = Storm(seed, members=(1, 3, 5)[seed % 3])
-        for node in storm.cluster:
-            node.kill()  # before anything has run in it
-        inspection = Inspection(storm.cluster, CHECKS)
-        storm.cluster.started = inspection.started
-        storm.cluster.ended = inspection.ended
-        for node in storm.cluster:
-            node.start()
-        for _ in range(3):
-            storm.run(100)
-            inspection.stepped(None)
-            inspection.looked()
-        storm.calm()
-        inspection.looked()
-        inspection.calmed()
-
-        assert inspection.ledger.commit > 1
-        assert inspection.ledger.effects
 
 
 def test_secondVoteInTerm_isFound(unguarded: pytest.MonkeyPatch) -> None:

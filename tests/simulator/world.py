@@ -175,6 +175,9 @@ class World:
             self.quiet = True
             self._timers.clear()
             Calm(self).run()
+            for node in self.nodes:
+                if node.up:
+                    self.marks.hit("proposal_repeated", node.parts.proposals.repeated)
 
     def look(self) -> None:
         """Let the observers make their expensive checks."""
@@ -347,6 +350,7 @@ class World:
     def _ended(self, node: Node) -> None:
         if self.plan.spares:
             self._confs[node.id] = list(confs_of(node))
+        self.marks.hit("proposal_repeated", node.parts.proposals.repeated)
         for observer in self.observers:
             observer.ended(node)
 
