@@ -25,7 +25,7 @@ from store.commit import Committer, Intake, figures_of
 from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine, Operation, Reader
-from store.errors import Damaged, Quarantined
+from store.errors import Damaged, DiskFailed, Quarantined
 from store.fatal import LastWords, die, to_stderr
 from store.leveldb import describe_failure
 from store.log import DurableLog, LogImage
@@ -177,7 +177,8 @@ def _trust(
             _compare(image, mark.figures, cluster_id, member_id)
             floor = Floor(image.boundary, image.swept)
             sweep = Sweep(engine, floor, image.generation, config)
-        _catch_up(mark, image)
+        with _failed_if_refused(medium.mark_name):
+            _catch_up(mark, image)
     except BaseException:
         engine.close()
         raise
@@ -200,16 +201,17 @@ def first_records(meta: Meta, conf: bytes, position: Position = BEGINNING) -> li
 
 def _mark_of(medium: Medium[Engine], member_id: int, first_conf: bytes | None) -> Mark:
     """The witness, made anew only where there is nothing to witness."""
-    try:
-        return medium.open_mark()
-    except FileNotFoundError:
-        if medium.holds_database():
-            raise Quarantined(f"{medium.mark_name} is missing") from None
-        if first_conf is None:
-            raise Quarantined(f"there is no data in {medium.name}") from None
-    except Damaged as damage:
-        raise Quarantined(damage.what) from damage
-    return medium.create_mark(member_id)
+    with _failed_if_refused(medium.mark_name):
+        try:
+            return medium.open_mark()
+        except FileNotFoundError:
+            if medium.holds_database():
+                raise Quarantined(f"{medium.mark_name} is missing") from None
+            if first_conf is None:
+                raise Quarantined(f"there is no data in {medium.name}") from None
+        except Damaged as damage:
+            raise Quarantined(damage.what) from damage
+        return medium.create_mark(member_id)
 
 
 def _engine_of(
@@ -248,6 +250,14 @@ def _fill(engine: Engine, first_state: FirstState) -> None:
     except BaseException:
         engine.close()
         raise
+
+
+@contextmanager
+def _failed_if_refused(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFailed(f"{error.filename or name}: {error.strerror}") from error
 
 
 @contextmanager

@@ -192,6 +192,30 @@ def test_files_that_cannot_be_opened_say_nothing_about_the_data(
     open_at(path).close()
 
 
+def test_mark_that_cannot_be_opened_says_nothing_about_the_data(
+    written: Written, tmp_path: Path
+) -> None:
+    path = written.copy(tmp_path)
+    mark = tmp_path / "n1.mark"
+    mark.rename(tmp_path / "aside")
+    mark.mkdir()
+    with pytest.raises(DiskFailed, match=r"n1\.mark: Is a directory"):
+        open_at(path)
+    mark.rmdir()
+    (tmp_path / "aside").rename(mark)
+
+    open_at(path).close()
+
+
+def test_mark_that_cannot_be_made_is_a_failed_disk(tmp_path: Path) -> None:
+    (tmp_path / "n1.mark.new").mkdir()
+    with pytest.raises(DiskFailed, match=r"n1\.mark\.new: Is a directory"):
+        open_at(tmp_path / "n1")
+    (tmp_path / "n1.mark.new").rmdir()
+
+    open_at(tmp_path / "n1").close()
+
+
 def only(path: Path, pattern: str) -> Path:
     return max(path.glob(pattern), key=lambda file: file.stat().st_size)
 
