@@ -31,7 +31,7 @@ TINY = StoreConfig(
     table_bytes=64 * KIB,
     block_cache_bytes=64 * KIB,
     sweep_records=16,
-    compact_after_records=60,
+    compact_after_records=10,
     compact_idle_seconds=0.0,
 )
 """So small that a short script rotates logs, writes tables, sweeps and compacts."""

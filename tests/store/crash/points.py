@@ -112,6 +112,29 @@ POINTS: dict[str, Callable[[Hit], None]] = {
 }
 
 
+ONCE = frozenset(
+    {
+        "before the lock",
+        "after the lock",
+        "before the mark is created",
+        "mark created",
+        "before the database is created",
+        "before its directory is synced",
+        "database created",
+        "mark opened",
+        "before LevelDB opens",
+        "LevelDB opened",
+        "log verified",
+        "before the flip",
+        "flip queued",
+        "before a compaction",
+        "after a compaction",
+        "before LevelDB closes",
+    }
+)
+"""Points that a life passes once or not much more often."""
+
+
 def arm(point: str, count: int) -> None:
     """End this process at the `count`th time that it reaches the point."""
     left = [count]

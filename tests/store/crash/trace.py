@@ -57,6 +57,12 @@ def read_trace(path: Path, root: Path) -> list[Call]:
     return calls
 
 
+def notes_of(calls: list[Call]) -> list[dict[str, object]]:
+    """What a process has noted, in order."""
+    lines = [line for call in calls if call.kind == "n" for line in call.text.splitlines()]
+    return [json.loads(line) for line in lines]
+
+
 def note_map(name: str, offset: int, content: bytes) -> bytes:
     """A note that these bytes of a mapped file have changed."""
     return json.dumps({"map": name, "offset": offset, "content": content.hex()}).encode()
@@ -152,8 +158,8 @@ class Disk:
         """Do what the process did."""
         match call.kind:
             case "n":
-                for line in call.text.splitlines():
-                    self._note(call.number, json.loads(line))
+                for note in notes_of([call]):
+                    self._note(call.number, note)
             case "c" | "m":
                 folder, name = self._place(call.path)
                 node = _File() if call.kind == "c" else _Folder()

@@ -19,6 +19,7 @@ from tests.store.crash.trace import NOTES, Call, Files, lay_out, read_trace
 from tests.support.store_parts import open_at, write_and_wait
 
 HOME = "home/n1"
+REPORTS = "reports"
 DEADLINE_SECONDS = 60.0
 
 
@@ -40,7 +41,7 @@ def run_child(
     shim: Mapping[str, str] | None = None,
 ) -> int:
     """Run a child on `root`; returns its exit status, -9 after a kill at a point."""
-    reports = root / NOTES
+    reports = root / (NOTES if shim else REPORTS)
     command = [sys.executable, "-m", "tests.store.crash.child"]
     command += [str(root / HOME), str(seed), str(steps), str(reports)]
     if kill is not None:
@@ -59,14 +60,24 @@ def run_child(
 
 def record(shim: Path, folder: Path, seed: int, steps: int, files: Files) -> list[Call]:
     """All that an undisturbed child does, which finds these files."""
-    root, trace = folder / "root", folder / "trace"
+    root = folder / "root"
     root.mkdir(parents=True)
     lay_out(files, root)
-    settings = {"LD_PRELOAD": str(shim), "SHIM_ROOT": str(root), "SHIM_TRACE": str(trace)}
-    assert run_child(root, seed, steps, shim=settings) == 0
-    calls = read_trace(trace, root)
+    status, calls = record_on(root, shim, folder / "trace", seed, steps)
+    assert status == 0
     shutil.rmtree(folder)
     return calls
+
+
+def record_on(
+    root: Path, shim: Path, trace: Path, seed: int, steps: int, *, kill_at: int = 0
+) -> tuple[int, list[Call]]:
+    """How a child on `root` ends, and its calls; it dies in the middle of the call `kill_at`."""
+    trace.unlink(missing_ok=True)
+    settings = {"LD_PRELOAD": str(shim), "SHIM_ROOT": str(root), "SHIM_TRACE": str(trace)}
+    if kill_at:
+        settings["SHIM_KILL"] = str(kill_at)
+    return run_child(root, seed, steps, shim=settings), read_trace(trace, root)
 
 
 def acknowledged(notes: list[dict[str, object]]) -> int:
@@ -75,8 +86,8 @@ def acknowledged(notes: list[dict[str, object]]) -> int:
 
 
 def reported(root: Path) -> list[dict[str, object]]:
-    """What a child has noted without the shim; a killed one may have left half a line."""
-    path = root / NOTES
+    """What the last child has noted without the shim; one that was killed may leave half a line."""
+    path = root / REPORTS
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
