@@ -20,6 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from node.machine.errors import Refusal
+from node.proto import rpc
 from tests.simulator.history import Asked, Recorder, explain, objections
 from tests.simulator.ledger import Ledger, differences, mark
 from tests.simulator.observer import Observer, fail
@@ -128,7 +129,10 @@ class Clients(Observer):
         self._world.trace.say(wire.node.id, "is asked", by=client.name, id=asked.id, what=name)
         client.asked, client.wire, client.fate = asked, wire, self._fate()
         client.gives_up = self._world.now + client.patience
-        message = mark(message_of(request).SerializeToString(), asked.id)
+        asking = message_of(request)
+        if isinstance(asking, rpc.CompactionRequest):
+            asking.physical = self._chance.random() < 0.3  # answered when it is gone from disk
+        message = mark(asking.SerializeToString(), asked.id)
         client.cancel = wire.ask(
             name, message, lambda reply, error: self._answered(client, asked, reply, error)
         )
