@@ -19,6 +19,7 @@ from cluster.document import (
     RoundTrip,
     StatusDocument,
 )
+from cluster.policy import ExitClass
 from cluster.state import DOWN, State
 from cluster.supervisor import Supervisor
 from cluster.table import Node
@@ -191,7 +192,8 @@ def _links(supervisor: Supervisor, looks: list[Look]) -> list[LinkDocument]:
 
 def _faults(node: Node, page: Status | None) -> list[str]:
     faults = ["pause"] if node.state is State.PAUSED else []
-    if page is not None and page.quarantined:
+    # A quarantined node does not run, so that it has no page that could say so.
+    if node.exit is not None and node.exit["reason"] == ExitClass.QUARANTINE.value:
         faults.append("quarantine")
     if page is not None and page.alarms:
         faults.append("alarm")

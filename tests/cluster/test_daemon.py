@@ -247,11 +247,13 @@ def test_kill_of_a_node_in_backoff_leaves_its_restart(tmp_path: Path) -> None:
 def test_node_policy_gives_up_on_a_quarantined_one(tmp_path: Path) -> None:
     orders(tmp_path, "n3", "refuse")
     with Daemon(tmp_path, restart_policy="always") as daemon:
-        assert daemon.node("n3")["state"] == "failed"
+        failed = daemon.node("n3")
         (tmp_path / "n3" / "orders").unlink()
         daemon.client.start(["n3"])
+        started = daemon.node("n3")
 
-        assert daemon.node("n3")["state"] == "running"
+    assert (failed["state"], failed["faults"]) == ("failed", ["quarantine"])
+    assert (started["state"], started["faults"]) == ("running", [])
 
 
 def test_majority_lost_and_regained_are_events(daemon: Daemon) -> None:
