@@ -16,7 +16,7 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -31,13 +31,13 @@ from node.backup import backup_of
 from node.chain import Chain
 from node.config import ETCD_VERSION, NodeConfig
 from node.connections import Connections
+from node.consistency import Consistency
 from node.disk import Disk, decode_conf, encode_conf
 from node.errors import ConfigError, InvariantViolated, Removed
 from node.housekeeping import HOUSEKEEPING_MS
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.loop import Loop
-from node.machine.answer import LeaseChange, LeaseChangeKind
 from node.machine.machine import Machine
 from node.member import Member, Sinks
 from node.membership import Membership
@@ -52,7 +52,7 @@ from node.raft.core import Core
 from node.raft.message import ConfChange, ConfChangeKind, ConfState
 from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM
 from node.reads import Reads
-from node.report import Reporter
+from node.report import Reporter, change_event
 from node.seed import seed
 from node.snapshots import Snapshots
 from node.status import Identity
@@ -250,8 +250,22 @@ def compose(
     )
     leases = LeaseExpiry(election_seconds)
     reads = Reads(draw(62), limits.pending_reads_max, patience)
-    peers = Peers(mesh, page, int(election_seconds * 1e9))
     core = Core(raft_config(config), disk, random.Random(draw(64)), disk.applied.index)  # noqa: S311
+
+    chain = Chain(disk.digest, disk.applied.index)
+    consistency = Consistency(
+        config.member_id,
+        chain,
+        core,
+        lambda: parts.machine,
+        lambda: parts.conf,
+        proposals.unasked,
+        reporter,
+        clock,
+        applied=disk.applied.index,
+        period_seconds=limits.state_check_ms / 1000,
+    )
+    peers = Peers(mesh, page, consistency, int(election_seconds * 1e9))
 
     def adopt_conf(conf: ConfState) -> None:
         parts.conf = conf
@@ -265,7 +279,8 @@ def compose(
             disk.conf_changed(conf)
             parts.conf = conf
             connections.change(conf)
-            report_change(reporter, change, before, index)
+            event, facts = change_event(change, before, index)
+            reporter.report(event, **facts)
             if change.kind == ConfChangeKind.REMOVE and change.member == config.member_id:
                 membership.leave()
         return conf
@@ -292,17 +307,17 @@ def compose(
         proposals.term_applied(term)
         membership.term_applied(term)
 
-    chain = Chain(disk.digest, disk.applied.index)
     applier = Applier(
         machine,
         store.view,
         hub,
         chain,
         complete=proposals.complete,
-        leases=partial(note_leases, leases, clock),
+        leases=lambda changes: leases.note(changes, clock()),
         conf=lambda: parts.conf,
         change_conf=change_conf,
         changed=membership.complete,
+        checked=consistency.marked,
         term_applied=term_applied,
     )
     calls = LeaseCalls(
@@ -329,6 +344,7 @@ def compose(
         peers=peers,
         applier=applier,
         chain=chain,
+        consistency=consistency,
         reads=reads,
         proposals=proposals,
         leases=leases,
@@ -384,31 +400,6 @@ def report_failure(reporter: Reporter, code: int, reason: str) -> None:
     """Tell why the writer is about to end this process."""
     kind = {EXIT_QUARANTINE: "quarantined", EXIT_INVARIANT: "invariant"}.get(code, "storage_failed")
     reporter.report(kind, reason=reason)
-
-
-def report_change(
-    reporter: LoopReporter, change: ConfChange, before: ConfState, index: int
-) -> None:
-    """Tell of a change of the members; all members tell of the same one, by its index."""
-    facts: dict[str, object] = {"member": f"{change.member:x}", "index": index}
-    if change.kind == ConfChangeKind.REMOVE:
-        reporter.report("member.removed", **facts)
-    elif change.member in before.learners:
-        reporter.report("member.promoted", **facts)
-    else:
-        learner = change.kind == ConfChangeKind.ADD_LEARNER
-        reporter.report("member.added", **facts, learner=learner)
-
-
-def note_leases(
-    expiry: LeaseExpiry, clock: Callable[[], float], changes: Sequence[LeaseChange]
-) -> None:
-    """Tell the leader's clock which leases began and ended."""
-    for change in changes:
-        if change.kind is LeaseChangeKind.GRANTED:
-            expiry.granted(change.id, change.ttl, clock())
-        else:
-            expiry.revoked(change.id)
 
 
 def raft_config(config: NodeConfig) -> RaftConfig:

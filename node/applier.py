@@ -22,7 +22,7 @@ import msgspec
 
 from node.chain import Chain
 from node.machine.answer import Answer, Applied, Event, LeaseChange, Operation
-from node.machine.envelope import unpack
+from node.machine.envelope import RequestKind, unpack
 from node.machine.errors import Refusal
 from node.raft.message import ConfChange, ConfState, Entry, EntryKind
 
@@ -78,6 +78,7 @@ class Applier:
         conf: Callable[[], ConfState],
         change_conf: Callable[[ConfChange | None, int], ConfState],
         changed: Callable[[int, int, Answer | Refusal], None],
+        checked: Callable[[int], None],
         term_applied: Callable[[int], None],
     ) -> None:
         """`complete` is given (origin, sequence, outcome) of every request, `changed` the same of
@@ -92,6 +93,7 @@ class Applier:
         self._conf = conf
         self._change_conf = change_conf
         self._changed = changed
+        self._checked = checked
         self._term_applied = term_applied
         self._term = 0
         self._committed: deque[Entry] = deque()
@@ -168,6 +170,8 @@ class Applier:
         if applied.leases:
             self._leases(applied.leases)
         self._absorb(entry, applied)
+        if kind == RequestKind.STATE_CHECK:
+            self._checked(entry.index)
         self._complete(origin, sequence, applied.outcome)
 
     def _absorb(self, entry: Entry, applied: Applied) -> None:

@@ -60,6 +60,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     quota_backend_bytes: int = 2 << 30
     lease_expiries_per_second: int = 1_000
     watch_progress_notify_ms: int = 600_000
+    state_check_ms: int = 60_000
+    """How often the members compare their whole states (etcd --corrupt-check-time, off there)."""
     request_timeout_ms: int = 5_000
     """Server-side patience with one request, to which two election timeouts are added."""
 

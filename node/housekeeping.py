@@ -37,6 +37,7 @@ class Housekeeping:
         parts.connections.keep_house(now)
         parts.transfers.expire(now)
         parts.hub.tick()
+        parts.consistency.keep()
         parts.core.set_eager(parts.hub.watchers > 0)
         self._expire_leases(now)
         self._flush_effects(now)

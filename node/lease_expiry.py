@@ -18,6 +18,8 @@ import heapq
 import math
 from collections.abc import Iterable
 
+from node.machine.answer import LeaseChange, LeaseChangeKind
+
 RETRY_SECONDS = 3.0
 """A revocation that was proposed but lost (leader change, full queue) is proposed again."""
 
@@ -52,6 +54,14 @@ class LeaseExpiry:
         self._deadlines.clear()
         self._ttls.clear()
         self._heap.clear()
+
+    def note(self, changes: Iterable[LeaseChange], now: float) -> None:
+        """Grants and revocations were applied."""
+        for change in changes:
+            if change.kind is LeaseChangeKind.GRANTED:
+                self.granted(change.id, change.ttl, now)
+            else:
+                self.revoked(change.id)
 
     def granted(self, lease_id: int, ttl: int, now: float) -> None:
         """A grant was applied."""

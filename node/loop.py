@@ -201,6 +201,7 @@ class Loop:
             self.figures.paused_seconds = max(self.figures.paused_seconds, late)
             self._parts.reporter.report("node.late", seconds=round(late, 3))
         self._feed_ticks(count)
+        self._parts.consistency.walk()
         if now - self._housekept_at >= HOUSEKEEPING_MS / 1000:
             self._housekept_at = now
             self._housekeeping.keep(now)
@@ -287,7 +288,10 @@ class Loop:
         outgoing, self._outgoing = self._outgoing, []
         streams = [m for m in outgoing if isinstance(m, InstallSnapshot)]
         for message in streams:
-            parts.snapshots.start(message, now)
+            if parts.consistency.accused:  # what it would hand on is not what was agreed on
+                parts.core.report_snapshot(message.to, delivered=False)
+            else:
+                parts.snapshots.start(message, now)
         if streams:
             outgoing = [m for m in outgoing if not isinstance(m, InstallSnapshot)]
         for peer in parts.peers.send(outgoing, int(now * 1e9)):
@@ -318,6 +322,7 @@ class Loop:
         parts.adopt_conf(conf)
         machine = parts.machine = parts.new_machine()
         parts.applier.replace_machine(machine, parts.disk.digest, parts.disk.applied.index)
+        parts.consistency.replaced()
         parts.hub.replace_history(machine)
         if parts.leases.leading:
             self._housekeeping.promote_leases(self._clock())

@@ -14,6 +14,7 @@ from node.applier import Applier
 from node.backup import Backup
 from node.chain import Chain
 from node.connections import Connections
+from node.consistency import Consistency
 from node.disk import Disk
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
@@ -51,6 +52,7 @@ class Parts:
     peers: Peers
     applier: Applier
     chain: Chain
+    consistency: Consistency
     reads: Reads
     proposals: Proposals
     leases: LeaseExpiry

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import msgspec
 
+from node.opinion import Opinion
 from node.raft.message import (
     Append,
     AppendReply,
@@ -82,6 +83,8 @@ class Parcel(msgspec.Struct, frozen=True, array_like=True):
     echo: int
     messages: list[Message]
     calls: list[Call] = []
+    opinion: Opinion | None = None
+    """Beside a heartbeat or its answer: what the sender says of its own state."""
 
 
 class Mesh(Protocol):
@@ -104,6 +107,19 @@ class RoundTrips(Protocol):
         """A heartbeat of this peer arrived."""
 
 
+class Opinions(Protocol):
+    """Whoever compares the members' states."""
+
+    def opinion(self) -> Opinion:
+        """What this member says of its own."""
+
+    def heard(self, sender: int, opinion: Opinion) -> None:
+        """What another one says."""
+
+    def met(self) -> None:
+        """A frame of another member has arrived."""
+
+
 PARCEL_BYTES_MAX = 1 << 20
 """Messages with more data than this together travel in several frames: a window of appends is
 larger than a frame may be. One message always fits, since entries and proposals are limited."""
@@ -115,10 +131,13 @@ _decode = msgspec.msgpack.Decoder(Parcel).decode
 class Peers:
     """The other members, as this member's loop talks to them."""
 
-    def __init__(self, mesh: Mesh, round_trips: RoundTrips, stale_ns: int) -> None:
+    def __init__(
+        self, mesh: Mesh, round_trips: RoundTrips, opinions: Opinions, stale_ns: int
+    ) -> None:
         """Heartbeats older than `stale_ns` on arrival are dropped."""
         self._mesh = mesh
         self._round_trips = round_trips
+        self._opinions = opinions
         self._stale_ns = stale_ns
         self._echoes: dict[int, int] = {}
         self.undecodable = 0
@@ -148,6 +167,7 @@ class Peers:
             self.undecodable += 1
             return (), ()
         sender = received.sender
+        self._opinions.met()
         messages = [message for message in parcel.messages if message.sender == sender]
         if received.channel is Channel.CONTROL:
             messages = self._note_heartbeats(sender, parcel, messages, now_ns)
@@ -155,13 +175,17 @@ class Peers:
 
     def _post(self, to: int, channel: Channel, group: list[Message], now_ns: int) -> bool:
         stamp = echo = 0
+        opinion = None
         if channel is Channel.CONTROL:
             for message in group:
                 if isinstance(message, Heartbeat):
                     stamp = now_ns
                 elif isinstance(message, HeartbeatReply):
                     echo = self._echoes.pop(to, 0)
-        sent = self._mesh.send(to, channel, _encode(Parcel(stamp, echo, group)))
+                else:
+                    continue
+                opinion = opinion or self._opinions.opinion()
+        sent = self._mesh.send(to, channel, _encode(Parcel(stamp, echo, group, [], opinion)))
         if stamp and sent:
             self._round_trips.sent(to, now_ns)
         return sent
@@ -169,6 +193,8 @@ class Peers:
     def _note_heartbeats(
         self, sender: int, parcel: Parcel, messages: list[Message], now_ns: int
     ) -> list[Message]:
+        if parcel.opinion is not None:
+            self._opinions.heard(sender, parcel.opinion)
         if parcel.echo:
             self._round_trips.answered(sender, now_ns, now_ns - parcel.echo)
         if parcel.stamp:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable
 
+from node.raft.message import ConfChange, ConfChangeKind, ConfState
 from node.raft.ready import Note, NoteKind
 
 EVENT_NOTES = {
@@ -73,3 +74,15 @@ class Reporter:
                 self.log(f"raft.{note.kind.name.lower()}", **facts, detail=repr(note.detail))
             else:
                 self.report(event, **facts, detail=note.detail)
+
+
+def change_event(
+    change: ConfChange, before: ConfState, index: int
+) -> tuple[str, dict[str, object]]:
+    """A change of the members as an event; all members tell of the same one, by its index."""
+    facts: dict[str, object] = {"member": f"{change.member:x}", "index": index}
+    if change.kind == ConfChangeKind.REMOVE:
+        return "member.removed", facts
+    if change.member in before.learners:
+        return "member.promoted", facts
+    return "member.added", {**facts, "learner": change.kind == ConfChangeKind.ADD_LEARNER}

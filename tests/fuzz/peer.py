@@ -19,6 +19,7 @@ from cluster.state import State
 from cluster.status import role_word
 from cluster.table import Node
 from node.errors import InvariantViolated
+from node.opinion import Opinion
 from node.peers import Call, LeaseAsk, LeaseReply, Parcel, Peers
 from node.raft import ConfState, Core, Entry, EntryKind, MemoryStorage, RaftConfig, SnapshotMeta
 from node.raft.message import (
@@ -286,13 +287,26 @@ class Smallest:
         return start
 
 
+class Listener:
+    """Takes every opinion and has none."""
+
+    def opinion(self) -> Opinion:
+        return Opinion()
+
+    def heard(self, sender: int, opinion: Opinion) -> None:
+        assert sender
+
+    def met(self) -> None:
+        pass
+
+
 def fuzz_parcel(data: bytes) -> None:
     """Parcels of two peers, opened and stepped into a core whose disk works at once."""
     tape = Tape(data)
     outbox, page_path = Outbox(), scratch("parcel-page")
     page_path.write_bytes(_page())
     page = StatusPage(str(page_path))
-    peers = Peers(outbox, page, 10**9)
+    peers = Peers(outbox, page, Listener(), 10**9)
     storage = MemoryStorage(ConfState((1, 2, 3)))
     core = Core(RaftConfig(id=ME), storage, Smallest())
     parcels = 0

@@ -39,6 +39,7 @@ class Bench:
             conf=lambda: self.conf,
             change_conf=self._change_conf,
             changed=lambda *done: self.log.append(("changed", *done)),
+            checked=lambda index: self.log.append(("checked", index)),
             term_applied=lambda term: self.log.append(("term", term)),
         )
 

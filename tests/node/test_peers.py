@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.opinion import Opinion
 from node.peers import PARCEL_BYTES_MAX, LeaseAsk, Parcel, Peers, data_bytes, parts_of
 from node.raft.message import (
     Append,
@@ -25,6 +26,24 @@ MS = 1_000_000
 STALE_NS = 500 * MS
 
 
+class Opinions:
+    """Says who it is, and keeps what it hears."""
+
+    def __init__(self, member: int) -> None:
+        self.member = member
+        self.told: list[tuple[int, Opinion]] = []
+        self.frames = 0
+
+    def opinion(self) -> Opinion:
+        return Opinion(index=self.member)
+
+    def heard(self, sender: int, opinion: Opinion) -> None:
+        self.told.append((sender, opinion))
+
+    def met(self) -> None:
+        self.frames += 1
+
+
 class Wire:
     """One member's peers, and the frames that it sends."""
 
@@ -33,7 +52,8 @@ class Wire:
         self.frames: list[tuple[int, Channel, bytes]] = []
         self.unreachable: set[int] = set()
         self.links = RoundTripRecord()
-        self.peers = Peers(self, self.links, STALE_NS)
+        self.opinions = Opinions(member)
+        self.peers = Peers(self, self.links, self.opinions, STALE_NS)
 
     def send(self, to: int, channel: Channel, payload: bytes) -> bool:
         if to in self.unreachable:
@@ -205,3 +225,18 @@ def test_roundTrips_inAWholeCluster() -> None:
     assert set(trips) == {node.id for node in cluster.followers()}
     for found in trips.values():
         assert max(found) == 20 * MS
+
+
+def test_opinions_travelBesideHeartbeatsAndTheirAnswers_only() -> None:
+    one, two = Wire(1), Wire(2)
+    one.peers.send([Heartbeat(1, 2, 3, 0, 0), append(10, 2, 1)], MS)
+    one.peers.send([PreVote(1, 2, 9, 0, 0)], MS)
+    for frame in one.received():
+        two.peers.open(frame, MS)
+    two.peers.send([HeartbeatReply(2, 1, 3, 0)], 2 * MS)
+    for frame in two.received():
+        one.peers.open(frame, 2 * MS)
+
+    assert two.opinions.told == [(1, Opinion(index=1))]
+    assert one.opinions.told == [(2, Opinion(index=2))]
+    assert (two.opinions.frames, one.opinions.frames) == (3, 1)
