@@ -65,8 +65,9 @@ from store.config import StoreConfig
 from store.directory import DataDirectory
 from store.engine import Engine
 from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
-from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE, EXIT_STORAGE
+from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE, EXIT_STORAGE, FOUND_DAMAGE
 from store.installer import Installer
+from store.leveldb import describe_failure
 from store.record import Position
 from transport import errors as transport_errors
 from transport.claim import Claimed
@@ -105,8 +106,12 @@ def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
     try:
         serve(config, reporter, lifeline_fd)
         code = 0
-    except Quarantined as reason:
-        reporter.report("quarantined", reason=str(reason))
+    except Quarantined as error:
+        reporter.report("quarantined", reason=str(error))
+        code = EXIT_QUARANTINE
+    except FOUND_DAMAGE as error:  # read after boot, before the first turn
+        reason = f"found while starting: {describe_failure(error)}"
+        reporter.report("quarantined", reason=reason)
         code = EXIT_QUARANTINE
     except Removed as error:
         reporter.report("removed", reason=str(error))

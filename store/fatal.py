@@ -22,6 +22,9 @@ EXIT_STORAGE = 70
 EXIT_QUARANTINE = 71
 EXIT_INVARIANT = 72
 
+FOUND_DAMAGE: tuple[type[Exception], ...] = (Damaged, *DAMAGE)
+"""What a read raises when bytes on disk are not what was written."""
+
 
 def to_stderr(_: int, text: str) -> None:
     """Where last words go that nobody listens to."""
@@ -51,6 +54,6 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     compactions read whole tables. What they find damaged will be so at the next start, too."""
     if isinstance(error, InvariantViolated):
         return EXIT_INVARIANT, "an invariant of the store is broken"
-    if isinstance(error, (Damaged, *DAMAGE)):
+    if isinstance(error, FOUND_DAMAGE):
         return EXIT_QUARANTINE, "found damaged while writing"
     return EXIT_STORAGE, "the disk refused a write"

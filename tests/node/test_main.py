@@ -22,7 +22,9 @@ from node.config import MemberSpec, NodeConfig
 from node.process import EXIT_LIFELINE
 from node.proto import rpc
 from node.telemetry import create_page
+from store.config import StoreConfig
 from store.fatal import EXIT_QUARANTINE
+from store.leveldb import LevelDBEngine
 from transport.claim import Claim
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +175,30 @@ def test_emptyDirectory_ofAMemberWithAHistory_isQuarantined(place: Place) -> Non
     reason = child.wait_for("quarantined")["reason"]
 
     assert "no data" in str(reason)
+    assert child.ended() == EXIT_QUARANTINE
+
+
+def test_stateThatDoesNotReadAtTheStart_isQuarantined(place: Place) -> None:
+    """Boot has verified the log; the machine loads its members from between two blocks of it."""
+    child = place.start()
+    with child.serving() as client:
+        for number in range(9):
+            put(client, b"key %d" % number, b"value %d " % number * 300)
+    child.process.send_signal(signal.SIGTERM)
+    assert child.ended() == 0
+    directory = Path(place.config.data_directory)
+    engine = LevelDBEngine(directory, StoreConfig())
+    engine.compact(b"", b"")
+    engine.close()
+    (table,) = directory.glob("*.ldb")
+    content = bytearray(table.read_bytes())
+    content[content.rindex(b"value 0")] ^= 1
+    table.write_bytes(content)
+
+    child = place.start()
+    reason = child.wait_for("quarantined")["reason"]
+
+    assert str(reason) == "found while starting: Corruption: block checksum mismatch"
     assert child.ended() == EXIT_QUARANTINE
 
 
