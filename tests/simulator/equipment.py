@@ -11,12 +11,18 @@ from tests.simulator.actions import ACTIONS, WEIGHTS, Action
 from tests.simulator.clients import CLIENT_ACTIONS, CLIENT_WEIGHTS, Clients
 from tests.simulator.disks import DISK_ACTIONS, DISK_WEIGHTS
 from tests.simulator.plan import Plan, draw
+from tests.simulator.situations import SITUATION_WEIGHTS, SITUATIONS
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-ALL_ACTIONS: dict[str, Action] = {**ACTIONS, **DISK_ACTIONS, **CLIENT_ACTIONS}
-ALL_WEIGHTS: dict[str, float] = {**WEIGHTS, **DISK_WEIGHTS, **CLIENT_WEIGHTS}
+ALL_ACTIONS: dict[str, Action] = {**ACTIONS, **DISK_ACTIONS, **CLIENT_ACTIONS, **SITUATIONS}
+ALL_WEIGHTS: dict[str, float] = {
+    **WEIGHTS,
+    **DISK_WEIGHTS,
+    **CLIENT_WEIGHTS,
+    **SITUATION_WEIGHTS,
+}
 
 
 def plan_of(seed: int, steps: int | None = None, family: str | None = None) -> Plan:

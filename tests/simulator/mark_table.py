@@ -1,7 +1,9 @@
 """Every coverage mark and what it means, grouped by the part of a member that it is about.
 
-The first group of each part is what a campaign must have seen; who adds a fault, an action or a
-path through the product adds its mark here and the line that hits it.
+Who adds a fault, an action or a path through the product adds its mark here, and the line that hits
+it. What no whole member can come to is no mark: a loop hands out a snapshot in the turn in which it
+shows it to the core, so that no append finds it waiting there, and streams the state that it has,
+which knows whom it is sent to. The core's own tests have both.
 """
 
 from __future__ import annotations
@@ -43,7 +45,6 @@ REPLICATION = {
     "stale_refusal": "a refusal arrived that later answers had overtaken",
     "window_full": "a peer's window of appends was full",
     "window_recovered": "a full window was lost and an empty append recovered it",
-    "append_behind_snapshot": "an append came while a snapshot waited to be handed out",
     "old_term_committed": "a leader committed entries of an earlier term with its own",
     "commit_bounded_by_match": "a heartbeat carried less than the leader's commit",
     "stranger_answered": "an answer of one who is no member arrived",
@@ -77,7 +78,6 @@ SNAPSHOT = {
     "snapshot_too_old": "the snapshot at hand was of no use to the peer",
     "snapshot_ignored_old": "one arrived that was behind the commit",
     "snapshot_fast_forward": "one arrived whose log was there already",
-    "snapshot_without_member": "one arrived whose configuration lacks the receiver",
     "snapshot_installed": "one was installed",
     "snapshot_in_a_row": "two were installed and nothing was appended in between",
     "snapshot_replaced_tail": "one replaced a log with entries that were not committed",
@@ -192,6 +192,26 @@ DISKS = {
 }
 """Hit by the simulated disks."""
 
+CLIENTS = {
+    "client_unknown_happened": "a write whose client was not told did take effect",
+    "client_unknown_did_not": "a write whose client was not told did not",
+    "client_compare_held": "the condition of a transaction held",
+    "client_compare_failed": "it did not: somebody else had been there",
+    "client_lease_was_gone": "a client that kept a lease alive was told that it is gone",
+    "client_put_without_lease": "a put was refused because its lease is gone",
+    "client_past_read": "a client read what was once",
+    "client_past_compacted": "a client was told that it is compacted",
+    "client_watch_resumed": "a watch went on in another stream at the same member",
+    "client_watch_moved": "a watch went on at another member",
+    "client_watch_compacted": "a watch was ended because its history was compacted",
+    "client_watch_cancelled": "a client ended a watch and kept its stream",
+    "client_stream_mark": "a whole stream was told how far it is",
+    "client_progress_note": "a silent watch was told how far it is, unasked",
+    "client_events_of_many_revisions": "a watch that caught up was told many revisions at once",
+    "client_events_of_one_txn": "a watch was told several changes of one revision",
+}
+"""Hit once a run has ended well."""
+
 MARKS: dict[str, str] = {
     **ELECTION,
     **REPLICATION,
@@ -204,5 +224,6 @@ MARKS: dict[str, str] = {
     **WATCH,
     **LEASES,
     **DISKS,
+    **CLIENTS,
 }
 """Name → what it means."""

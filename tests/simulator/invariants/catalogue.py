@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tests.simulator.invariants.bounds import Bounds
 from tests.simulator.invariants.configuration import Configurations
-from tests.simulator.invariants.durability import Commits, Promises
+from tests.simulator.invariants.durability import Commits, Promises, Stability
 from tests.simulator.invariants.election import Election
 from tests.simulator.invariants.inspection import Inspection
 from tests.simulator.invariants.log import LogMatching, StateMachineSafety
@@ -42,6 +42,7 @@ CHECKS: tuple[type[Check], ...] = (
     Monotony,
     Commits,
     Promises,
+    Stability,
     StateMachineSafety,
     Configurations,
     FreshReads,

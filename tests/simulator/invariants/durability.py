@@ -82,6 +82,26 @@ class Promises(Check):
             fail("a vote that is not on disk", member=subject.id, message=message, head=head)
 
 
+class Stability(Check):
+    """What a core takes for written is on the disk as it stands in its log: the rest of what it
+    does relies on that, since it applies and counts by it."""
+
+    def ready(self, subject: Subject, ready: Ready) -> None:
+        self._check(subject)
+
+    def written(self, subject: Subject) -> None:
+        self._check(subject)
+
+    def _check(self, subject: Subject) -> None:
+        log, platter = subject.log, subject.platter
+        if log.tail.snapshot is not None or platter.damaged:
+            return
+        index = log.stable_index
+        term = log.term(index)
+        if not platter.holds(index, term):
+            fail("not on disk as it is in the log", member=subject.id, index=index, term=term)
+
+
 class Commits(Check):
     """Invariant 7, and that only leaders commit what nobody has committed before."""
 

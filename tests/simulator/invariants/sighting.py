@@ -53,7 +53,6 @@ NOTES: dict[NoteKind, tuple[tuple[str, str], ...]] = {
         ("too old", "snapshot_too_old"),
         ("not ahead", "snapshot_ignored_old"),
         ("has it all", "snapshot_fast_forward"),
-        ("lacks this member", "snapshot_without_member"),
     ),
     NoteKind.PROPOSAL_DROPPED: (
         ("being transferred", "transfer_dropped_proposal"),
@@ -63,7 +62,6 @@ NOTES: dict[NoteKind, tuple[tuple[str, str], ...]] = {
     ),
     NoteKind.MESSAGE_IGNORED: (
         ("of a stranger", "stranger_answered"),
-        ("behind a snapshot", "append_behind_snapshot"),
         ("Propose", "forwarded_to_former_leader"),
         ("has been here", "forwarded_twice"),
     ),
@@ -127,11 +125,8 @@ class ElectionSightings(Check):
             self.hit("leader_deposed")
         if role is Role.CANDIDATE and raft.role in (Role.PRE_CANDIDATE, Role.CANDIDATE):
             self.hit("candidate_timed_out")
-        if raft.role is Role.LEADER:
-            if self._targets.get(raft.term - 1) == subject.id:
-                self.hit("transfer_done")
-            if max(self.ledger.leaders) > raft.term:
-                self.hit("late_leader")
+        if raft.role is Role.LEADER and self._targets.get(raft.term - 1) == subject.id:
+            self.hit("transfer_done")
         facts["role"], facts["role_term"] = raft.role, raft.term
 
     def pre_vote_arrives(self, subject: Subject, message: PreVote) -> None:
@@ -185,8 +180,14 @@ class ElectionSightings(Check):
         subject.facts["campaigns"] = subject.raft.role in (Role.CANDIDATE, Role.PRE_CANDIDATE)
 
     def answer_taken(self, subject: Subject, message: VoteReply) -> None:
-        if subject.facts["campaigns"] and subject.raft.role is Role.FOLLOWER:
+        if not subject.facts["campaigns"]:
+            return
+        if subject.raft.role is Role.FOLLOWER:
             self.hit("candidate_lost")
+        elif (
+            subject.raft.role is Role.LEADER and max(self.ledger.leaders, default=0) > message.term
+        ):
+            self.hit("late_leader")
 
 
 class ReplicationSightings(Check):
