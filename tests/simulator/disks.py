@@ -9,6 +9,7 @@ members out whose disk is damaged although nobody has read the damage yet.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -93,6 +94,13 @@ class Keeper(Observer):
             return last
 
         setattr(applier, "apply", watched)  # noqa: B010  mypy calls an assignment an error
+
+    def ended(self, node: Node) -> None:
+        """A kill does not take back what the writer was doing: the group may be there or not."""
+        disk, writer = disk_of(node), node.process.store.writer
+        if writer.busy and not writer.written and not disk.failed and disk.chance.random() < 0.5:
+            with suppress(MachineDied):
+                writer.write()
 
     def calming(self) -> None:
         for node in self._world.nodes:

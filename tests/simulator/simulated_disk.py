@@ -104,7 +104,8 @@ class SimulatedDisk(MemoryEngine):
         """Whether somebody has."""
         self._hit = hit
         self._syncs = syncs
-        self._failed = False
+        self.failed = False
+        """The process has ended in a write, or is about to, so that no other may follow."""
         self._kinds: tuple[str, ...] = ("any",)
         """Of the last write; kept up only while a fault waits."""
         self._number = 0
@@ -118,7 +119,7 @@ class SimulatedDisk(MemoryEngine):
 
     def open_mark(self) -> Mark:
         """The first thing that a new process does."""
-        self._failed = False
+        self.failed = False
         self._kinds = ("any",)
         if self.mark_slots is None:
             raise FileNotFoundError
@@ -159,7 +160,7 @@ class SimulatedDisk(MemoryEngine):
         return super().snapshot()
 
     def write(self, operations: Iterable[Operation]) -> None:
-        assert not self._failed, "a write after one that failed"
+        assert not self.failed, "a write after one that failed"
         batch = list(operations)
         if self.faults:
             self._kinds = kinds_of(batch, self._values)
@@ -321,6 +322,7 @@ class SimulatedDisk(MemoryEngine):
                 self._hit(CRASH_MARKS[kind])
         if fault.power:
             self.power_loss()
+        self.failed = True
         raise MachineDied(f"{stage} of {' '.join(self._kinds)}{' by power' * fault.power}")
 
     def _fail_read(self) -> NoReturn:
@@ -329,7 +331,7 @@ class SimulatedDisk(MemoryEngine):
         raise ReadFailed
 
     def _refuse(self, error: str) -> NoReturn:
-        self._failed = True
+        self.failed = True
         self._hit("disk_error")
         raise WriteFailed(error)
 
