@@ -19,7 +19,7 @@ import store.boot
 from store.errors import Damaged, DiskFailed, Quarantined
 from store.leveldb import DAMAGE, LevelDBEngine
 from tests.store.crash.child import TINY
-from tests.store.crash.script import content_of
+from tests.store.crash.script import KEYS, SNAPSHOT, content_of
 from tests.store.crash.trace import Call, Disk, Files, lay_out
 from tests.store.crash.witness import HOME, History, acknowledged
 from tests.support.store_parts import open_at
@@ -136,7 +136,7 @@ def damaged(moment: Moment, older: Moment, chance: Random) -> tuple[str, Files] 
     weights = [_WEIGHTS.get(kind, 1) for kind in kinds]
     (kind,) = chance.choices(kinds, weights)
     path = chance.choice([path for path in paths if kind_of(path) == kind])
-    name = chance.choice([*CHANGES, "older", "directory older"])
+    name = chance.choice([*CHANGES, "older", "another", "directory older"])
     if name == "directory older":
         kind = "directory"
         for path in [path for path in files if path.startswith(HOME + "/")]:
@@ -146,6 +146,10 @@ def damaged(moment: Moment, older: Moment, chance: Random) -> tuple[str, Files] 
         if path not in older.files:
             return None
         files[path] = older.files[path]
+    elif name == "another":
+        others = [other for other in (files | older.files) if kind_of(other) == kind]
+        other = chance.choice(others)
+        files[path] = files.get(other, older.files.get(other))
     else:
         content = files[path] or b""
         if not content and name != "deleted":
@@ -158,6 +162,9 @@ def damaged(moment: Moment, older: Moment, chance: Random) -> tuple[str, Files] 
     return None if files == moment.files else (f"{kind} {name}", files)
 
 
+_ASKED = [b"key %03d" % number for number in range(KEYS)] + [
+    b"installed %04d" % number for number in range(SNAPSHOT)
+]
 _FAILURES: tuple[type[Exception], ...] = (Damaged, *LevelDBEngine.failures)
 
 
@@ -175,7 +182,10 @@ def outcome(
     try:
         content = content_of(opened)
         assert content.write_seq >= acknowledged
-        assert content == history.contents[content.write_seq]
+        expected = history.contents[content.write_seq]
+        assert content == expected
+        for key in _ASKED:
+            assert opened.view.get(key) == expected.state.get(key)
     except _FAILURES:
         return Outcome.DETECTED
     finally:

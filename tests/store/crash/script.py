@@ -21,6 +21,7 @@ from tests.support.store_parts import CONF, MEMBER
 
 RIVAL = 0xB2
 KEYS = 60
+SNAPSHOT = 40
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,15 @@ class Step:
     discard: bool = False
 
 
+_WEIGHTS = ([30, 6, 4, 40, 8, 3, 2], [10, 2, 2, 10, 10, 20, 1], [40, 20, 10, 10, 2, 1, 5])
+"""A follower that applies, one that is installed again and again, one between two leaders."""
+
+
 def script(seed: int, content: Content) -> Iterator[tuple[Step, Content]]:
     """Endless steps, each with what the store holds after it."""
     chance = Random(seed)
     kinds = [_append, _replace, _term, _apply, _compact, _install, _barrier]
-    weights = [30, 6, 4, 40, 8, 3, 2]
+    weights = chance.choice(_WEIGHTS)
     while True:
         (kind,) = chance.choices(kinds, weights)
         for step in kind(chance, content):
@@ -113,8 +118,8 @@ def after(content: Content, step: Step) -> Content:
 
 def snapshot_records(position: Position) -> list[tuple[bytes, bytes]]:
     """The state that a snapshot of this position brings."""
-    mark = b"%d/%d " % (position.index, position.term)
-    return [(b"installed %04d" % number, mark * 12) for number in range(40)]
+    value = b"%d/%d " % (position.index, position.term) * (12, 200, 900)[position.index % 3]
+    return [(b"installed %04d" % number, value) for number in range(SNAPSHOT)]
 
 
 def _append(chance: Random, content: Content) -> Iterator[Step]:
