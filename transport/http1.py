@@ -112,6 +112,11 @@ class Http1Protocol(asyncio.Protocol):
         self._writable = True
         self._advancing = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being handled, or its answer streamed."""
+        return self._responder is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back to the client."""
         self._transport = cast(asyncio.Transport, transport)

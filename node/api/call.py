@@ -16,11 +16,11 @@ from typing import Protocol
 
 from google.protobuf.message import Message
 
-from node.api.errors import Fault, fault_of
+from node.api.errors import NO_LEADER, NOT_SUPPORTED_FOR_LEARNER, Fault, fault_of
 from node.api.member import Member, Outcome
 from node.machine.answer import Answer
 from node.machine.errors import Refusal
-from transport.grpc import GrpcServer, Metadata
+from transport.grpc import Metadata
 
 
 class Kind(Enum):
@@ -70,11 +70,30 @@ class Method:
         return f"/{self.service}/{self.name}"
 
 
+class Answers(Protocol):
+    """Where the answers of calls go; for gRPC a `GrpcServer`."""
+
+    def reply(self, call_id: int, message: bytes) -> None:
+        """End a unary call well."""
+
+    def send(self, call_id: int, message: bytes) -> None:
+        """Send one message of a stream."""
+
+    def finish(self, call_id: int, status: int = ..., text: str = ...) -> None:
+        """End a call, well or not."""
+
+
 class Link(Protocol):
     """What a call needs of the connection that it came by."""
 
-    grpc: GrpcServer
-    member: Member
+    @property
+    def grpc(self) -> Answers:
+        """The way back."""
+
+    @property
+    def member(self) -> Member:
+        """Who answers."""
+
     unwritten: int
     """Bytes of answers that no flush has written yet."""
 
@@ -229,6 +248,20 @@ class StreamCall:
         link.touch()
         self.abandon(status)
         link.ended(self)
+
+
+def refusal_of(member: Member, method: Method, metadata: Metadata) -> Fault | None:
+    """Why a call is not even begun."""
+    if member.is_learner and not method.learner:
+        return NOT_SUPPORTED_FOR_LEARNER
+    if requires_leader(metadata) and not member.leader:
+        return NO_LEADER
+    return None
+
+
+def requires_leader(metadata: Metadata) -> bool:
+    """Whether the client would rather be refused than wait for a leader (clientv3 option)."""
+    return bool(metadata) and metadata.get(b"hasleader") == b"true"
 
 
 UnaryHandler = Callable[[Call, bytes], None]

@@ -23,10 +23,8 @@ from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
-from node.api.call import Call, Method, StreamCall
+from node.api.call import Call, StreamCall, refusal_of, requires_leader
 from node.api.errors import (
-    NO_LEADER,
-    NOT_SUPPORTED_FOR_LEARNER,
     Fault,
     malformed_message,
 )
@@ -40,7 +38,6 @@ from transport.grpc import (
     GrpcServer,
     HalfClosed,
     MessageReceived,
-    Metadata,
     ServerEvent,
     Status,
     UnaryCall,
@@ -120,7 +117,7 @@ class GrpcConnection(asyncio.Protocol):
         if event.timeout is not None:
             call.deadline = now + event.timeout
             self._port.timed.add(call)
-        fault = self._refused(method, event.metadata)
+        fault = refusal_of(self.member, method, event.metadata)
         if fault is not None:
             call.fail(fault)
             return
@@ -128,14 +125,6 @@ class GrpcConnection(asyncio.Protocol):
             handler(call, event.message)
         except DecodeError as error:
             call.fail(malformed_message(str(error)))
-
-    def _refused(self, method: Method, metadata: Metadata) -> Fault | None:
-        member = self.member
-        if member.is_learner and not method.learner:
-            return NOT_SUPPORTED_FOR_LEARNER
-        if requires_leader(metadata) and not member.leader:
-            return NO_LEADER
-        return None
 
     def _other(self, event: ServerEvent, now: float) -> None:
         match event:
@@ -172,7 +161,7 @@ class GrpcConnection(asyncio.Protocol):
         if event.timeout is not None:
             call.deadline = now + event.timeout
             self._port.timed.add(call)
-        fault_now = self._refused(method, event.metadata)
+        fault_now = refusal_of(self.member, method, event.metadata)
         if fault_now is not None:
             call.fail(fault_now)
             return
@@ -312,8 +301,3 @@ class GrpcConnection(asyncio.Protocol):
         for call in streams.values():
             call.abandon(Status.CANCELLED)
         self._port.gone(self.transport, self)
-
-
-def requires_leader(metadata: Metadata) -> bool:
-    """Whether the client would rather be refused than wait for a leader (clientv3 option)."""
-    return bool(metadata) and metadata.get(b"hasleader") == b"true"

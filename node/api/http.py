@@ -5,7 +5,8 @@
     /version         what is served, for clients that pick features by it
     /metrics         Prometheus text
 
-The JSON gateway (/v3/…) is not here. Nothing is cached: a probe that asks gets this moment's truth.
+What is below /v3/ goes to the JSON gateway. Nothing is cached: a probe that asks gets this moment's
+truth.
 Source: etcd server/etcdserver/api/etcdhttp/health.go, version.go.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from node.api.errors import fault_of
+from node.api.gateway import Gateway
 from node.api.member import Member
 from node.api.metrics import CONTENT_TYPE, Metrics
 from node.machine.errors import Refusal
@@ -35,8 +37,9 @@ _PROBE = rpc.RangeRequest(key=b"health", serializable=True)
 class HttpEndpoints:
     """Answers HTTP/1.1 requests about one member."""
 
-    def __init__(self, member: Member, metrics: Metrics) -> None:
+    def __init__(self, member: Member, metrics: Metrics, gateway: Gateway) -> None:
         """Serve `member`; `metrics` renders /metrics."""
+        self._gateway = gateway
         self._member = member
         self._metrics = metrics
         reads: dict[str, Check] = {"serializable_read": self._serializable_read}
@@ -52,6 +55,9 @@ class HttpEndpoints:
 
     def handle(self, request: Request, responder: Responder) -> None:
         """Answer one request, now or once a check has its verdict."""
+        if self._gateway.serves(request.path):
+            self._gateway.handle(request, responder)
+            return
         root = "/" + request.path.lstrip("/").partition("/")[0]
         if root in self._checks:
             endpoint: Callable[[Request, Responder], None] = self._probe

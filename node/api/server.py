@@ -23,11 +23,12 @@ from typing import cast
 from node.api.call import Call, StreamCall
 from node.api.connection import GrpcConnection
 from node.api.errors import DEADLINE_EXCEEDED, NO_LEADER, STOPPED
+from node.api.gateway import Gateway
 from node.api.http import HttpEndpoints
 from node.api.member import Member
 from node.api.metrics import Metrics
 from node.api.service import Services
-from transport.http1 import Http1Protocol
+from transport.http1 import Http1Protocol, Limits
 from transport.sniff import protocol_of
 
 SWEEP_SECONDS = 0.1
@@ -37,7 +38,9 @@ once took half a second of a leader, who lost its leadership by it."""
 SNIFF_SECONDS = 10.0
 """How long a client may take for its first bytes."""
 HTTP_IDLE_SECONDS = 120.0
-"""How long an HTTP/1.1 connection may say nothing; no answer takes longer."""
+"""How long an HTTP/1.1 connection may say nothing while it waits for nothing."""
+BASE64_GROWTH = 2
+"""JSON is larger than the message that it stands for: by a third in values, by more in names."""
 LEADERLESS_ELECTIONS = 3
 """Election timeouts without a leader that end a stream which requires one (as in etcd)."""
 
@@ -54,7 +57,7 @@ class ClientPort:
         self.refused = 0
         """Clients that were cut off because there are too many."""
         self.metrics = Metrics(member, self.services.methods, self)
-        self.http = HttpEndpoints(member, self.metrics)
+        self.http = HttpEndpoints(member, self.metrics, Gateway(member, self.services, self.later))
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -216,7 +219,9 @@ class ClientPort:
     def _send_silent_away(self, now: float) -> None:
         silent = [transport for transport, until in self._sniffing.items() if until <= now]
         silent += [
-            plain.transport for plain in self._plain if plain.idle_since <= now - HTTP_IDLE_SECONDS
+            plain.transport
+            for plain in self._plain
+            if not plain.busy and plain.idle_since <= now - HTTP_IDLE_SECONDS
         ]
         for transport in silent:
             transport.abort()
@@ -257,7 +262,9 @@ class HttpConnection(Http1Protocol):
 
     def __init__(self, port: ClientPort, transport: asyncio.Transport) -> None:
         """Take over an open transport."""
-        super().__init__(port.http.handle)
+        limits = port.member.limits
+        whole = limits.request_bytes_max + limits.message_overhead_bytes
+        super().__init__(port.http.handle, Limits(body_bytes_max=BASE64_GROWTH * whole))
         self.transport = transport
         self.idle_since = port.member.now()
         self._port = port

@@ -16,6 +16,7 @@ from typing import Final
 from google.protobuf.message import DecodeError, Message
 
 from node.api.connection import GrpcConnection
+from node.api.json_message import BadJson, document_of, documents, fill
 from node.api.server import ClientPort
 from node.api.service import Services
 from node.errors import InvariantViolated
@@ -301,9 +302,44 @@ def fuzz_envelope(data: bytes) -> None:
     assert pack(*envelope) == data
 
 
+JSON_MESSAGES: tuple[type[Message], ...] = (
+    rpc.TxnRequest,
+    rpc.WatchRequest,
+    rpc.RangeRequest,
+    rpc.LeaseGrantRequest,
+    rpc.AlarmRequest,
+)
+
+
+def fuzz_json(data: bytes) -> None:
+    """A body of any bytes: refused, or messages that come out of their own JSON as they were."""
+    tape = Tape(data)
+    kind = JSON_MESSAGES[tape.octet() % len(JSON_MESSAGES)]
+    try:
+        for document in documents(tape.rest()):
+            message, again = kind(), kind()
+            fill(message, document)
+            fill(again, document_of(message))
+            assert again == message
+    except BadJson:
+        return
+
+
+def json_seeds() -> Iterator[bytes]:
+    """A message of each kind with most of its fields, in both spellings of names."""
+    compare = b'{"key":"YQ==","target":"MOD","mod_revision":"5"}'
+    yield b'\x00{"compare":[%b],"success":[{"requestPut":{"key":"YQ=="}}]}' % compare
+    create = b'{"key":"YQ==","filters":["NOPUT",1],"progressNotify":true}'
+    yield b'\x01{"create_request":%b}{"cancelRequest":{"watch_id":1}}' % create
+    yield b'\x02{"key":"YQ==","rangeEnd":"eg==","limit":-1,"sort_order":"DESCEND"}'
+    yield b'\x03{"TTL":"9","ID":-9223372036854775808}'
+    yield b'\x04{"action":1,"memberID":"18446744073709551615","alarm":"CORRUPT"} null {}'
+
+
 TARGETS = (
     Target("api", fuzz_api, api_seeds, 80),
     Target("machine", fuzz_machine, machine_seeds, 150),
+    Target("gateway-json", fuzz_json, json_seeds, 200),
     Target("validate", fuzz_validate, validate_seeds, 200),
     Target("envelope", fuzz_envelope, lambda: [pack(RequestKind.PUT, 1, 2, b"\x0a\x01k")], 60),
 )
