@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from node.machine.errors import Refusal
 from node.proto import rpc
+from tests.simulator.experience import experience
 from tests.simulator.history import Asked, Recorder, explain, objections
 from tests.simulator.ledger import Ledger, differences, mark
 from tests.simulator.observer import Observer, fail
@@ -338,6 +339,8 @@ class Clients(Observer):
         objected = objections(self.history(), BOUNDS)
         if objected:
             fail("a judge objects", verdicts=Told(explain(objected)))
+        for name in experience(self.recorder, self.ledger):
+            self._world.marks.hit(name)
 
 
 class Told(str):
@@ -363,7 +366,7 @@ CLIENT_WEIGHTS: Final = {
     "read": 7.0,
     "txn": 3.0,
     "delete": 1.5,
-    "compact": 0.4,
+    "compact": 0.6,
     "lease": 3.0,
     "watch": 3.0,
 }
