@@ -346,7 +346,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a small JSON file atomically and durably."""
+    """Write a small JSON file atomically and durably: it is the new one, also after a power cut."""
     temporary = path.with_suffix(".new")
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2)
@@ -354,6 +354,11 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _random_id() -> int:

@@ -16,6 +16,7 @@ from cluster.config import (
     runtime_root,
     save,
     settle,
+    write_json,
 )
 from cluster.errors import BadRequest, Conflict
 
@@ -79,6 +80,22 @@ def test_load_damaged_or_newer_is_refused(tmp_path: Path, content: str) -> None:
 
     with pytest.raises(Conflict):
         load(path)
+
+
+def test_written_document_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file before it gets its name, the name before anybody relies on it."""
+    synced: list[tuple[Path, list[str]]] = []
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path, sorted(found.name for found in tmp_path.iterdir())))
+
+    monkeypatch.setattr("os.fsync", note)
+    write_json(tmp_path / "some.json", {"a": 1})
+
+    assert synced == [(tmp_path / "some.new", ["some.new"]), (tmp_path, ["some.json"])]
 
 
 def test_settle_keeps_who_the_nodes_are() -> None:
