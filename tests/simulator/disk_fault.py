@@ -64,10 +64,16 @@ def kinds_of(batch: Sequence[Operation], values: Mapping[bytes, bytes]) -> tuple
     beside = [
         value for key, value in batch if key[:1] == record.STATE and not key.startswith(current)
     ]
+    floor = values.get(record.FLOOR)
+    boundary = record.decode_floor(floor).boundary.index if floor is not None else 0
+    swept = (
+        value is None and key[:1] == record.ENTRY and record.entry_index(key) <= boundary
+        for key, value in batch
+    )
     found = {
         "chunk": any(value is not None for value in beside),
         "flip": record.GENERATION in keys and record.META not in keys,
-        "sweep": record.HEAD not in keys or None in beside,
+        "sweep": record.HEAD not in keys or None in beside or any(swept),
         "floor": record.FLOOR in keys and record.HEAD in keys and record.META not in keys,
         "conf": record.CONF in keys and record.META not in keys,
         "applied": record.APPLIED in keys,
