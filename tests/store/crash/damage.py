@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 import store.boot
-from store.errors import Damaged, DiskFailed, Quarantined
+from store.errors import Damaged, Quarantined
 from store.leveldb import DAMAGE, LevelDBEngine
 from tests.store.crash.child import TINY
 from tests.store.crash.script import KEYS, SNAPSHOT, content_of
@@ -177,7 +177,7 @@ def outcome(
     patch.setattr(store.boot, "die", lambda path, last_words, error: deaths.append(error))
     try:
         opened = open_at(root / HOME, config=TINY)
-    except (Quarantined, DiskFailed):
+    except Quarantined:
         return Outcome.REFUSED
     try:
         content = content_of(opened)

@@ -81,8 +81,9 @@ class _File:
             _change(self.certain, offset, text)
         self.since = self.since[len(covered) :]
 
-    def content(self, kept: int, torn: float = 0.0) -> bytes:
-        """With so many of the uncertain writes, and this part of the next one."""
+    def content(self, kept: int, torn: float = 0.0, *, grown: bool = False) -> bytes:
+        """With so many of the uncertain writes, and this part of the next one; `grown`: the file
+        has the length that all of them would have given it."""
         content = bytearray(self.certain)
         for _, offset, text in self.since[:kept]:
             _change(content, offset, text)
@@ -90,6 +91,8 @@ class _File:
             _, offset, text = self.since[kept]
             if text is not None:
                 _change(content, offset, text[: int(len(text) * torn)])
+        if grown:
+            content.extend(bytes(max(0, len(self.content(len(self.since))) - len(content))))
         return bytes(content)
 
 
@@ -187,11 +190,14 @@ class Disk:
 
     def killed(self) -> Files:
         """What the next process finds after a kill."""
-        return dict(_files(self._root, "", None))
+        return dict(_files(self._root, "", None, grown=False))
 
-    def unplugged(self, chance: Random) -> Files:
-        """The same after a power cut; which of the possible disks is up to `chance`."""
-        return dict(_files(self._root, "", chance))
+    def unplugged(self, chance: Random, *, grown: bool = False) -> Files:
+        """The same after a power cut; which of the possible disks is up to `chance`.
+
+        `grown`: files have their new length before what makes it up, and read as zeroes there.
+        """
+        return dict(_files(self._root, "", chance, grown=grown))
 
     def _name_is_certain(self, call: Call) -> None:
         folder, name = self._place(call.path)
@@ -222,15 +228,18 @@ class Disk:
         return node
 
 
-def _files(folder: _Folder, path: str, chance: Random | None) -> Iterator[tuple[str, bytes | None]]:
+def _files(
+    folder: _Folder, path: str, chance: Random | None, *, grown: bool
+) -> Iterator[tuple[str, bytes | None]]:
     kept = _kept(len(folder.since), chance)
     for name, node in folder.names(kept).items():
         if isinstance(node, _Folder):
             yield path + name, None
-            yield from _files(node, path + name + "/", chance)
+            yield from _files(node, path + name + "/", chance, grown=grown)
         else:
             torn = chance.choice([0.0, chance.random()]) if chance else 0.0
-            yield path + name, node.content(_kept(len(node.since), chance), torn)
+            whole = _kept(len(node.since), chance)
+            yield path + name, node.content(whole, torn, grown=grown)
 
 
 def _kept(count: int, chance: Random | None) -> int:
