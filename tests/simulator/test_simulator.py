@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+
 import pytest
 
 from tests.simulator.determinism import differing
 from tests.simulator.equipment import ALL_ACTIONS, plan_of
+from tests.simulator.mark_table import MARKS
 from tests.simulator.observer import Observer, SimulationFailed, fail
 from tests.simulator.plan import FAMILIES, PACE, Plan
 from tests.simulator.pool import Result, simulate, simulate_batch, simulate_many
@@ -23,10 +29,34 @@ def assert_holds(result: Result) -> None:
     assert not result.failure, f"{result.failure}\n{result.where}\n{replay}"
 
 
+@pytest.fixture(scope="module")
+def batches() -> Iterator[dict[int, Future[list[Result]]]]:
+    """All seeds, under way on all cores; by the first of each part."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=context) as pool:
+        parts = range(0, SEEDS, PART)
+        yield {
+            first: pool.submit(simulate_batch, range(first, first + PART), STEPS, None)
+            for first in parts
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, PART))
-def test_seeds_hold(first: int) -> None:
-    for result in simulate_batch(range(first, first + PART), STEPS, None):
+def test_seeds_hold(first: int, batches: dict[int, Future[list[Result]]]) -> None:
+    for result in batches[first].result():
         assert_holds(result)
+
+
+def test_seeds_areNotVoid(batches: dict[int, Future[list[Result]]]) -> None:
+    """A silence means something only if things have happened."""
+    results = [result for batch in batches.values() for result in batch.result()]
+    marks: Counter[str] = Counter()
+    for result in results:
+        marks.update(result.marks)
+
+    assert sum(result.void for result in results) <= SEEDS // 50
+    assert len(marks) >= 0.8 * len(MARKS)
 
 
 @pytest.mark.parametrize("saved", SAVED, ids=lambda saved: f"{saved.seed}: {saved.why}")
