@@ -1,8 +1,25 @@
 """The simulator on the command line; `make sim` is this.
 
---seeds 200 [--first 0]      many seeds on all cores, and a table of what came of them
---seed 17                    one seed with its trace; if it fails, the smallest run that does
---determinism 20             each seed in two processes with other hash seeds: equal traces
+    make sim [SEEDS=200] [FIRST=0] [STEPS=5000]     many seeds on all cores, and what came of them
+    make sim SEED=17                                one seed with its trace; if it fails, the
+                                                    smallest run that still does
+    make sim-determinism [SEEDS=100]                each seed in two processes with other hashes of
+                                                    strings: equal traces
+
+A seed is one run of a whole cluster in one thread: members as the product composes them, virtual
+time, and a network, disks, clients and faults that draw from generators of that seed.
+
+    plan         what a seed draws              world      members, time, steps, who watches
+    actions      faults of processes, clocks    network    what becomes of a frame
+    churn        members come and go            disks      crashes, power loss, damage
+    clients      what is asked, and the judges  invariants what must hold after every step
+    calm         faults end: what must happen   marks      what should have happened at all
+    shrink       a smaller run that fails       seeds      runs that once failed
+    mutants      bugs that must be found: the simulator is tested by planting them
+
+A trace line is `step  virtual time  member  verb  facts`. To add a fault, write a function of world
+and member, and put it into a table of actions beside its weight; every plan then draws whether and
+how often it happens. To add a rule, write an `Observer`.
 """
 
 from __future__ import annotations
@@ -21,7 +38,11 @@ from tests.simulator.summary import Summary
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulator",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--steps", type=int, help="steps of each run")
