@@ -99,6 +99,10 @@ class Watcher:
         self.progress = 0
         self.wire = wire
         self._call = wire.open(WATCHING, self._told)
+        if self._call.over:  # a learner refuses before there is a stream to leave
+            wire.forget(self._call)
+            self.wire = self._call = None
+            return
         self.go_on()
 
     def go_on(self) -> None:
