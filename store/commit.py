@@ -102,6 +102,8 @@ class Intake:
             self._take_boundary(batch.compact_to)
         if batch.applied is None:
             self._check_without_applied(batch)
+        hard, last = self._hard_state, self._last
+        check(hard.commit <= last.index, "commit index beyond the log", hard, last)
         self._write_seq += 1
         self._bytes_total += _size_of(batch)
         head = Head(self._write_seq, self._hard_state, self._last)

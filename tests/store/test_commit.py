@@ -148,6 +148,8 @@ BUGS: dict[str, tuple[Batch, str]] = {
     "commit going back": (Batch(hard_state=HardState(3, 5, 3)), "went back"),
     "second vote in a term": (Batch(hard_state=HardState(3, 6, 4)), "two votes"),
     "vote taken back": (Batch(hard_state=HardState(3, 0, 4)), "two votes"),
+    "commit beyond the log": (Batch(hard_state=HardState(3, 5, 7)), "beyond the log"),
+    "commit cut off": (Batch(entries=entries(4, 5), hard_state=HardState(3, 5, 5)), "beyond"),
     "applied going back": (Batch(applied=Position(2, 1)), "applied index"),
     "applied ahead of commit": (Batch(applied=Position(5, 1)), "applied index"),
     "effects without their index": (Batch(effects=STATE), "without applied index"),
