@@ -243,8 +243,10 @@ class Consistency:
         self._heard = True
 
     def _follow(self, opinion: Opinion) -> None:
-        if opinion.index:
-            self._links.index = opinion.index
+        if opinion.index and opinion.index != self._links.index:
+            # What this member heard while it led is about another checkpoint. It was once held
+            # against the new one, and a leader that came back was accused by a majority.
+            self._links = Question(opinion.index, self._clock())
         if opinion.agreed:
             self._agreed = (opinion.agreed, opinion.agreed_state)
             self._compare(*self._agreed)

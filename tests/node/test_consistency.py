@@ -86,6 +86,13 @@ def change(cluster: MemberCluster, kind: RequestKind, member: int) -> None:
     assert isinstance(done[0], Answer), done
 
 
+def hand_over(cluster: MemberCluster, old: Node, new: Node) -> None:
+    done: list[Refusal | None] = []
+    old.member.transfer_leader(new.id, done.append)
+    cluster.until(lambda: done)
+    assert cluster.elect() is new
+
+
 def checked(cluster: MemberCluster) -> bool:
     return all(not node.parts.consistency.unchecked for node in cluster if node.up)
 
@@ -124,6 +131,34 @@ def test_differentAnswer_withoutADifferentRecord_isFoundAsWell(
     cluster.put(8)
 
     cluster.until(accused(cluster, odd.id), seconds=3)
+
+
+def test_leaderThatComesBack_isNotHeldAgainstWhatItHeardBefore(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Answers about an older checkpoint were taken for answers about the one that the leader
+    between had asked about, and the returning leader was accused by a majority."""
+    monkeypatch.setattr(chain, "CHECKPOINT_ENTRIES", 8)
+    cluster = MemberCluster(5, limits=RARELY)
+    first = cluster.elect()
+    absent, between = cluster.followers()[:2]
+    absent.kill()  # so that the question stays open
+    cluster.put(8)
+    cluster.until(lambda: len(first.parts.consistency._links.opinions) == 4)
+
+    hand_over(cluster, first, between)
+    cluster.put(8)
+    cluster.until(lambda: first.parts.consistency._links.index > 8)
+    between.member.transfer_leader(first.id, lambda refusal: None)
+    while not first.parts.core.leads:  # and nobody has answered it yet
+        for node in cluster:
+            node.turn()
+            node.sync()
+    first.parts.consistency.keep()
+    cluster.tick(50)
+
+    assert first.parts.consistency.figures.mismatches == 0
+    assert alarms(cluster) == [[]] * 4
 
 
 def test_followerFarBehind_isNotAccused(monkeypatch: pytest.MonkeyPatch) -> None:
