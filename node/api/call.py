@@ -103,6 +103,9 @@ class Link(Protocol):
         For answers that may be large: who asks and does not read must not make us hold them all.
         """
 
+    def awaits(self, call: Call) -> bool:
+        """Whether the client still waits for a unary call's answer."""
+
     def later(self, seconds: float, go_on: Callable[[], None]) -> None:
         """Call again after a while, whatever has become of the connection by then."""
 

@@ -227,6 +227,10 @@ class GrpcConnection(asyncio.Protocol):
         else:
             go_on()
 
+    def awaits(self, call: Call) -> bool:
+        """Whether the client is there and has not cancelled the call."""
+        return not self.transport.is_closing() and self.grpc.awaits(call.call_id)
+
     def later(self, seconds: float, go_on: Callable[[], None]) -> None:
         """Call again after a while."""
         self._port.later(seconds, go_on)

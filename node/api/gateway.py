@@ -23,8 +23,8 @@ from node.api.call import Call, Method, StreamCall, refusal_of
 from node.api.errors import Fault
 from node.api.json_message import BadJson, document_of, documents, encode, fill
 from node.api.member import Member
-from node.api.service import CLUSTER, KV, LEASE, MAINTENANCE, WATCH, Services
-from node.proto import rpc_pb2
+from node.api.service import CLUSTER, ELECTION, KV, LEASE, LOCK, MAINTENANCE, WATCH, Services
+from node.proto.pool import POOL
 from transport.grpc import Metadata
 from transport.grpc.status import Status
 from transport.http1 import Headers, Request, Responder
@@ -60,6 +60,13 @@ ROUTES: Final[dict[str, tuple[str, str]]] = {
     "maintenance/snapshot": (MAINTENANCE, "Snapshot"),
     "maintenance/transfer-leadership": (MAINTENANCE, "MoveLeader"),
     "maintenance/downgrade": (MAINTENANCE, "Downgrade"),
+    "lock/lock": (LOCK, "Lock"),
+    "lock/unlock": (LOCK, "Unlock"),
+    "election/campaign": (ELECTION, "Campaign"),
+    "election/proclaim": (ELECTION, "Proclaim"),
+    "election/leader": (ELECTION, "Leader"),
+    "election/observe": (ELECTION, "Observe"),
+    "election/resign": (ELECTION, "Resign"),
 }
 """Below PREFIX; every verb is POST."""
 
@@ -208,6 +215,10 @@ class Exchange:
         """There is one request at a time, so there is always room for its answer."""
         go_on()
 
+    def awaits(self, call: Call) -> bool:
+        """Whether the client is still connected."""
+        return self._responder.connected
+
     def touch(self) -> None:
         """Answers are written as they come."""
 
@@ -260,7 +271,7 @@ class Exchange:
 
 def messages_of(service: str, name: str) -> tuple[type[Message], type[Message]]:
     """The classes of a method's request and response."""
-    method = rpc_pb2.DESCRIPTOR.services_by_name[service.rpartition(".")[2]].methods_by_name[name]
+    method = POOL.FindMethodByName(f"{service}.{name}")
     return GetMessageClass(method.input_type), GetMessageClass(method.output_type)
 
 

@@ -10,12 +10,15 @@ import random
 
 from node.api.call import Kind, Method, StreamHandler, UnaryHandler
 from node.api.cluster import Cluster
+from node.api.election import Election
 from node.api.errors import Fault, malformed_method, unknown_method, unknown_service
 from node.api.health import Health
 from node.api.kv import Kv
 from node.api.lease import Lease
+from node.api.lock import Lock
 from node.api.maintenance import Maintenance
 from node.api.member import Member
+from node.api.queue import Queues
 from node.api.watch import Watch
 
 KV = "etcdserverpb.KV"
@@ -65,6 +68,15 @@ class Services:
         self._stream(
             MAINTENANCE, "Snapshot", Kind.SERVER_STREAM, maintenance.snapshot, learner=True
         )
+        self._queues = Queues(member, chance)
+        locks, elections = Lock(self._queues), Election(self._queues)
+        self._unary(LOCK, "Lock", locks.lock)
+        self._unary(LOCK, "Unlock", locks.unlock)
+        self._unary(ELECTION, "Campaign", elections.campaign)
+        self._unary(ELECTION, "Proclaim", elections.proclaim)
+        self._unary(ELECTION, "Leader", elections.leader)
+        self._unary(ELECTION, "Resign", elections.resign)
+        self._stream(ELECTION, "Observe", Kind.SERVER_STREAM, elections.observe)
         self._unary(HEALTH, "Check", self._health.check, learner=True)
         self._stream(HEALTH, "Watch", Kind.SERVER_STREAM, self._health.watch, learner=True)
         self.unary_paths = frozenset(self.unary)
@@ -85,6 +97,7 @@ class Services:
     def poll(self) -> None:
         """Look after answers that wait for work in the background; called by the sweep."""
         self._kv.poll()
+        self._queues.poll()
 
     def stop(self) -> None:
         """The server takes no more calls."""

@@ -159,6 +159,10 @@ class Wire:
 
     # What the calls need of their connection.
 
+    def awaits(self, call: Call) -> bool:
+        """Nobody here cancels a unary call."""
+        return not call.over
+
     def later(self, seconds: float, go_on: Callable[[], None]) -> None:
         """With the next flush: there is no finer clock here."""
         self._unsent.append(go_on)

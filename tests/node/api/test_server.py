@@ -70,7 +70,7 @@ def watched(events: list[ClientEvent]) -> list[int]:
     [
         ("/etcdserverpb.KV/RangeStream", "unknown method RangeStream for service etcdserverpb.KV"),
         ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
-        ("/v3lockpb.Lock/Lock", "unknown method Lock for service v3lockpb.Lock"),
+        ("/v3lockpb.Lock/Nope", "unknown method Nope for service v3lockpb.Lock"),
         (
             "/etcdserverpb.Maintenance/Defragment",
             "unknown method Defragment for service etcdserverpb.Maintenance",
