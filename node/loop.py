@@ -319,6 +319,7 @@ class Loop:
     def _adopt_snapshot(self, conf: ConfState, term: int) -> None:
         parts = self._parts
         parts.proposals.snapshot_installed(term)
+        parts.membership.snapshot_installed(term)
         parts.adopt_conf(conf)
         machine = parts.machine = parts.new_machine()
         parts.applier.replace_machine(machine, parts.disk.digest, parts.disk.applied.index)

@@ -12,7 +12,9 @@ what depends on the log alone is judged once more when the entry is applied, sin
 may have come first. A leader that does not answer may have taken the change, so it is not asked
 again in the same term, and in another term it takes no question of this one. Once an entry of a
 newer term is applied, a change that was asked for in an older one is in the log before that entry
-or lost for ever: then it is asked for again, and cannot happen twice.
+or lost for ever: then it is asked for again, and cannot happen twice. If a snapshot has replaced
+that part of the log, nobody can tell, and the client is told so: asked for again, a change that was
+made would be refused as if it had failed.
 
 Voters count as connected here if the leader has heard from them within the last election timeout;
 etcd wants them connected for five seconds, which only delays whoever has just started a cluster.
@@ -35,7 +37,7 @@ from google.protobuf.message import DecodeError
 from node.machine import errors
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind, pack
-from node.machine.errors import Refusal, Timeout, TooManyRequests
+from node.machine.errors import LeaderFailed, Refusal, Timeout, TooManyRequests
 from node.machine.machine import Machine
 from node.peers import Call, ChangeAsk, ChangeReply, Farewell
 from node.proto import rpc_pb2
@@ -80,6 +82,8 @@ class Asked:
     deadline: float
     term: int = 0
     """In which it was asked; 0 = it waits to be asked."""
+    doubtful: bool = False
+    """A snapshot was installed that may contain it."""
 
 
 class Membership:
@@ -155,10 +159,25 @@ class Membership:
     def term_applied(self, term: int) -> None:
         """The first entry of a new term is next: what was asked for before and is not applied by
         now is lost, and is asked for again."""
-        for number, asked in self._asked.items():
-            if 0 < asked.term < term:
+        for number, asked in list(self._asked.items()):
+            if not 0 < asked.term < term:
+                continue
+            if asked.doubtful:
+                del self._asked[number]
+                asked.done(LeaderFailed())
+            else:
                 asked.term = 0
                 self._waiting.append(number)
+
+    def snapshot_installed(self, term: int) -> None:
+        """A snapshot whose last entry is of `term` has become the state: what was asked for up to
+        that term may be in it. What is of the same term may also follow yet, or be refused."""
+        for number, asked in list(self._asked.items()):
+            if 0 < asked.term <= term:
+                asked.doubtful = True
+                if asked.term < term:
+                    del self._asked[number]
+                    asked.done(LeaderFailed())
 
     def leave(self) -> None:
         """This member has been removed: whoever asked for that here is answered, while it can."""
@@ -182,7 +201,7 @@ class Membership:
         if asked is None or asked.term != reply.term:
             return
         if reply.verdict == BUSY:
-            asked.term = 0
+            asked.term, asked.doubtful = 0, False
             self._busy.append(reply.number)
         elif reply.verdict in VERDICTS:
             del self._asked[reply.number]

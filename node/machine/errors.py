@@ -137,8 +137,8 @@ class Timeout(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class LeaderFailed(Refusal):
-    """The leader that was given the write has been replaced, and a snapshot hides what became of
-    it; it may or may not have happened."""
+    """The leader that was given the request has been replaced, and a snapshot hides what became
+    of it; it may or may not have happened."""
 
 
 @dataclass(frozen=True, slots=True)

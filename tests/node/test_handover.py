@@ -13,10 +13,11 @@ import pytest
 
 from node.config import Limits
 from node.machine.answer import Answer
-from node.machine.errors import LeaderFailed, Timeout
-from node.proto import kv
+from node.machine.envelope import RequestKind
+from node.machine.errors import LeaderFailed, Refusal, Timeout
+from node.proto import kv, rpc
 from node.raft.ready import Role
-from tests.support.member_cluster import TICKS, MemberCluster, Node, Put
+from tests.support.member_cluster import TICKS, Call, MemberCluster, Node, Put
 from transport.frame import Channel
 from transport.memory import Letter
 
@@ -300,14 +301,10 @@ def test_snapshotThatMayContainIt_leavesItUnknown() -> None:
     cluster.cut_off(asked.id)
     lost = asked.put(b"out", b"out")
     asked.turn()
-    for number in range(60):
-        put = leader.put(b"%d" % number, b"%d" % number)
-        cluster.until(lambda put=put: put.done)  # type: ignore[misc]
+    write(cluster, leader, 60)
     leader.member.transfer_leader(other.id, lambda refusal: None)
     cluster.until(lambda: other.role is Role.LEADER)
-    more = [other.put(b"x%d" % number, b"x%d" % number) for number in range(60)]
-    cluster.until(lambda: all(put.done for put in more))
-    cluster.tick(100)
+    write(cluster, other, 60)
 
     cluster.network.heal()
     cluster.until(lambda: inside.done and lost.done)
@@ -317,6 +314,41 @@ def test_snapshotThatMayContainIt_leavesItUnknown() -> None:
     assert [inside.answer, lost.answer] == [LeaderFailed()] * 2
     written = times_written(asked)
     assert (written[b"in"], written[b"out"]) == (1, 0)
+
+
+def test_snapshotThatMayContainAChangeOfMembers_leavesItUnknown() -> None:
+    """Asked again, it would be refused as made already: a failure that was none."""
+    cluster = MemberCluster(limits=Limits(log_entries_max=24, log_entries_kept=8), spares=1)
+    leader = cluster.elect()
+    asked, other = cluster.followers()
+    for node in cluster:
+        if node.up:
+            name = rpc.Member(ID=node.id, name=f"n{node.id}")
+            leader.propose(RequestKind.MEMBER_PUBLISH, name.SerializeToString())
+    cluster.tick(10)
+    done: Call[Answer | Refusal] = Call()
+    learner = rpc.Member(ID=4, peerURLs=["unix://n4"], isLearner=True)
+    asked.member.change_members(RequestKind.MEMBER_ADD, learner, done)
+    asked.turn()
+    leader.turn()
+    cluster.cut_off(asked.id)
+    write(cluster, leader, 60)
+    leader.member.transfer_leader(other.id, lambda refusal: None)
+    cluster.until(lambda: other.role is Role.LEADER)
+    write(cluster, other, 60)
+
+    cluster.network.heal()
+    cluster.until(lambda: done.done)
+
+    assert 4 in asked.parts.conf.learners
+    assert done.answer == LeaderFailed()
+
+
+def write(cluster: MemberCluster, node: Node, count: int) -> None:
+    """Puts through one member, all acknowledged."""
+    puts = [node.put(b"%d" % number, b"%d/%d" % (node.id, number)) for number in range(count)]
+    cluster.until(lambda: all(put.done for put in puts))
+    cluster.tick(20)
 
 
 def test_readsUnderWay_areAskedAgain() -> None:
