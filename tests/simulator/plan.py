@@ -170,16 +170,26 @@ def draw(seed: int, weights: Mapping[str, float], family: str | None = None) -> 
 
 
 KILLS = ("kill", "kill_leader", "kill_all")
-CHURN = ("add", "promote", "remove", "replace", "race", "readd")
+CHURN = (
+    "add",
+    "promote",
+    "remove",
+    "replace",
+    "race",
+    "readd",
+    "promote_and_transfer",
+    "remove_leader",
+    "borrow_url",
+)
 FAULTS_BY_FAMILY: dict[str, tuple[str, ...]] = {
     "steady": (),
     "churn": CHURN,
     "tiny": (),
-    "compaction": ("compact", "kill"),
+    "compaction": ("compact", "kill", "outrun"),
     "leases": ("lease", "watch"),
 }
 """What a family never does without."""
-REQUESTS = ("put", "read", "txn", "delete", "lease", "watch")
+REQUESTS = ("put", "read", "txn", "delete", "compact", "lease", "watch")
 """No faults, however harsh the run is."""
 
 
@@ -237,7 +247,9 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
         log_entries_max=chance.choice([40, 200]),
         log_entries_kept=chance.choice([8, 30]),
         snapshot_chunk_bytes=chance.choice([300, 2_000, 100_000]),
+        snapshot_streams_max=chance.choice([1, 2]),
         request_timeout_ms=chance.choice([1_500, 1_500, 10_000]),
+        watch_progress_notify_ms=1_000,
         append_bytes_max=chance.choice([300, 4_000, 200_000]),
         inflight_messages_max=chance.choice([2, 8, 64]),
         request_bytes_max=10_000,
@@ -257,7 +269,10 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
     elif family == "compaction":
         kept = chance.randrange(1, 10)
         limits = _with(
-            limits, log_entries_max=chance.randrange(kept + 1, 50), log_entries_kept=kept
+            limits,
+            log_entries_max=chance.randrange(kept + 1, 50),
+            log_entries_kept=kept,
+            log_entries_held_max=chance.choice([2 * kept, 100_000]),
         )
     return limits, store_config, constants
 
