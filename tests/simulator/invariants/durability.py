@@ -45,11 +45,14 @@ class Promises(Check):
         self._check_term(subject, message.term, message)
         if message.reject:
             return
-        if index > platter.head.last:
-            fail("acknowledged beyond the disk", member=subject.id, message=message)
         wanted = self.ledger.term_in_log_of(message.term, index)
-        if wanted is not None and not platter.holds(index, wanted):
-            fail("acknowledged another entry", member=subject.id, message=message, wanted=wanted)
+        if platter.holds(index, wanted) if wanted is not None else index <= platter.head.last:
+            return
+        # A group of writes may hold the promise and, from a later leader, what undoes it. Whoever
+        # voted for that leader had the entries in its log when it judged the candidate's.
+        undone = platter.head.term > message.term and not subject.log.matches(index, wanted or 0)
+        if not undone:
+            fail("acknowledged what is not on disk", member=subject.id, message=message)
 
     def asked_for_vote(self, subject: Subject, message: Vote) -> None:
         self._check_vote(subject, message.term, subject.id, message)
