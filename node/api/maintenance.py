@@ -1,4 +1,4 @@
-"""etcdserverpb.Maintenance, as far as it is served: Status, Alarm, MoveLeader and Snapshot.
+"""etcdserverpb.Maintenance, as far as it is served: all but Defragment and Downgrade.
 
 Status is this member's own view and is answered without a quorum. An alarm request goes through
 the log even to list alarms; that is what makes `etcdctl endpoint health` fail without a quorum.
@@ -26,7 +26,7 @@ REST_SECONDS = 0.004
 
 
 class Maintenance:
-    """Status, Alarm, MoveLeader, Snapshot."""
+    """Status, Alarm, Hash, HashKV, MoveLeader, Snapshot."""
 
     def __init__(self, member: Member) -> None:
         """Serve `member`."""
@@ -72,6 +72,47 @@ class Maintenance:
                 call.refuse(refusal)
 
         self._member.transfer_leader(request.targetID, done)
+
+    def hash_kv(self, call: Call, message: bytes) -> None:
+        """A checksum of the keyspace at a revision: equal on all members, and only on ours."""
+        request = rpc.HashKVRequest.FromString(message)
+        machine = self._member.machine
+        revision = request.revision or machine.revision
+        begun = machine.keyspace_hash(revision)
+        if isinstance(begun, Refusal):
+            call.refuse(begun)
+            return
+
+        def done() -> None:
+            response = rpc.HashKVResponse(
+                hash=begun.value, compact_revision=begun.compact_revision, hash_revision=revision
+            )
+            call.respond(response)
+
+        self._walk(call, begun.work, done)
+
+    def hash(self, call: Call, message: bytes) -> None:
+        """A checksum of everything that is stored here; only changes of it mean something."""
+        rpc.HashRequest.FromString(message)
+        begun = self._member.machine.state_hash()
+        if begun is None:  # while a compaction removes records there is no state to speak of
+            call.link.later(REST_SECONDS, lambda: None if call.over else self.hash(call, message))
+            return
+
+        self._walk(call, begun.step, lambda: call.respond(rpc.HashResponse(hash=begun.crc)))
+
+    def _walk(self, call: Call, work: Callable[[int], bool], done: Callable[[], None]) -> None:
+        """Work in steps, and go on once there is nothing left to do."""
+        if call.over or not call.link.awaits(call):
+            return
+        until = self._member.now() + WORK_SECONDS
+        while not work(RECORDS_PER_STEP):
+            if self._member.now() >= until:
+                break
+        else:
+            done()
+            return
+        call.link.later(REST_SECONDS, lambda: self._walk(call, work, done))
 
     def snapshot(self, call: StreamCall) -> SnapshotStream:
         """Send the whole state as a file of etcd's own kind, followed by its SHA-256."""

@@ -34,7 +34,7 @@ from node.machine.answer import (
 )
 from node.machine.change import Change
 from node.machine.compaction import Compaction
-from node.machine.digest import digest
+from node.machine.digest import KeyspaceHash
 from node.machine.envelope import RequestKind
 from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, NoSpace, Refusal
 from node.machine.keyspace import Keyspace
@@ -217,15 +217,20 @@ class Machine:
         return history.previous_kv(self._keyspace.view, event)
 
     def hash_kv(self, revision: int) -> int | Refusal:
-        """A checksum of the keyspace at `revision` (0 = now), for members to compare.
+        """The same as `keyspace_hash`, all at once: walks the whole history."""
+        begun = self.keyspace_hash(revision)
+        return begun.finish() if isinstance(begun, KeyspaceHash) else begun
 
-        Refuses by FutureRevision, Compacted. Walks the whole history.
+    def keyspace_hash(self, revision: int) -> KeyspaceHash | Refusal:
+        """Begin to take a checksum of the keyspace at `revision` (0 = now), for members to compare.
+
+        Refuses by FutureRevision, Compacted.
         """
         refusal = self._keyspace.check_revision(revision)
         if refusal is not None:
             return refusal
         upto = revision if revision > 0 else self.revision
-        return digest(self._keyspace.view, upto, self.compact_revision)
+        return KeyspaceHash(self._keyspace.view, upto, self.compact_revision)
 
     def state_hash(self) -> StateHash | None:
         """Begin to take the checksum of the state as it is now.

@@ -74,6 +74,17 @@ def test_members_are_told_by_every_endpoint(cluster: LiveCluster, node: str) -> 
     assert [row.split(", ")[1] for row in table] == ["started"] * 3
 
 
+def test_all_members_hash_the_same(cluster: LiveCluster) -> None:
+    ctl = Etcdctl(cluster.endpoints)
+    revision = json.loads(ctl.done("put", "hashed", "value", "-w", "json"))["header"]["revision"]
+    cluster.client.wait("converged")
+
+    told = json.loads(ctl.done("endpoint", "hashkv", "--rev", str(revision), "-w", "json"))
+
+    assert len(told) == 3
+    assert len({each["HashKV"]["hash"] for each in told}) == 1
+
+
 def test_endpoints_of_the_cluster_are_healthy(cluster: LiveCluster) -> None:
     ctl = Etcdctl(cluster.endpoints[:1])
 

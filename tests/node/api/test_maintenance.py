@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from node.api import maintenance
 from node.proto import health, rpc
 from node.status import Alarm
 from tests.node.api.test_kv import refusal
@@ -9,6 +12,8 @@ from tests.support.api_client import ApiClient, Failed
 from tests.support.api_member import ServedMember
 
 STATUS = "/etcdserverpb.Maintenance/Status"
+HASH = "/etcdserverpb.Maintenance/Hash"
+HASH_KV = "/etcdserverpb.Maintenance/HashKV"
 ALARM = "/etcdserverpb.Maintenance/Alarm"
 MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
 CHECK = "/grpc.health.v1.Health/Check"
@@ -109,3 +114,44 @@ def test_health_watch_tells_now_and_when_it_stops(served: ServedMember, client: 
 
     assert serving.status == health.HealthCheckResponse.SERVING
     assert stopped.status == health.HealthCheckResponse.NOT_SERVING
+
+
+def hash_kv(client: ApiClient, revision: int = 0) -> rpc.HashKVResponse:
+    """Ask for the checksum of the keyspace."""
+    request = rpc.HashKVRequest(revision=revision)
+    return client.call(HASH_KV, request, rpc.HashKVResponse)
+
+
+def test_hash_of_the_keyspace_is_of_a_revision(client: ApiClient) -> None:
+    client.put(b"k", b"1")
+    first = hash_kv(client)
+    client.put(b"k", b"2")
+
+    assert hash_kv(client).hash != first.hash
+    assert hash_kv(client, 2).hash == first.hash
+    assert (first.hash_revision, first.compact_revision) == (2, -1)
+    future = client.refused(HASH_KV, rpc.HashKVRequest(revision=9))
+    assert future == Failed(11, "etcdserver: mvcc: required revision is a future revision")
+
+
+def test_hash_of_a_long_history_is_taken_in_steps(
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        client.put(b"k%d" % (number % 3))
+    whole = hash_kv(client)
+    monkeypatch.setattr(maintenance, "RECORDS_PER_STEP", 1)
+    monkeypatch.setattr(maintenance, "WORK_SECONDS", 0.0)
+    monkeypatch.setattr(maintenance, "REST_SECONDS", 0.0)
+
+    assert hash_kv(client) == whole
+
+
+def test_hash_changes_with_what_is_stored(client: ApiClient) -> None:
+    def hashed() -> int:
+        return client.call(HASH, rpc.HashRequest(), rpc.HashResponse).hash
+
+    before = hashed()
+    assert hashed() == before
+    client.put(b"k")
+    assert hashed() != before
