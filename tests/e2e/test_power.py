@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from json import dumps, loads
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.e2e.conftest import cluster_name
+from tests.store.crash.trace import Call, Disk, lay_out, read_trace
+from tests.store.crash.witness import compiled_shim
 from tests.support.live_cluster import DEADLINE_S, LiveCluster, await_end, end_all
 from tests.support.writers import Writers
 from tools.cli.exit import Exit
@@ -196,3 +204,74 @@ def test_terminated_supervisor_takes_the_cluster_down_in_order(cluster: LiveClus
     assert cluster.processes() == []
     assert not cluster.runtime.exists()
     cluster.up()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A cluster that is down, all that its processes did to their files, and who wrote to it."""
+
+    cluster: LiveCluster
+    root: Path
+    calls: list[Call]
+    writers: Writers
+
+    def after_cut(self, calls: list[Call], chance: Random) -> None:
+        """Bring it up on what a power cut after these calls may leave, on all nodes at once."""
+        disk = Disk({})
+        for call in calls:
+            disk.play(call)
+        shutil.rmtree(self.root)
+        self.root.mkdir()
+        lay_out(disk.unplugged(chance), self.root)
+        self.cluster.up()
+
+
+@pytest.fixture(scope="module")
+def watched(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("watched")
+    host, trace = folder / "host", folder / "trace"
+    cluster = LiveCluster(host, f"{cluster_name(request)}-cut")
+    root = host / "data"
+    root.mkdir()
+    shim = {"SHIM_ROOT": str(root), "SHIM_TRACE": str(trace)}
+    shim["LD_PRELOAD"] = str(compiled_shim(folder))
+    cluster.home.environment.update(shim)
+    try:
+        cluster.up()
+        with Writers(cluster.endpoints, prefix="cut") as writers:
+            writers.more(100)
+            end_all(cluster.processes())
+        for name in shim:
+            del cluster.home.environment[name]
+        yield Watched(cluster, root, read_trace(trace, root), writers)
+    finally:
+        cluster.close()
+
+
+def test_power_cut_of_the_whole_host_loses_nothing(
+    watched: Watched, request: pytest.FixtureRequest
+) -> None:
+    """What nobody had synced is gone, of the nodes' files and of the supervisor's papers."""
+    cluster = watched.cluster
+    for seed in range(int(request.config.getoption("--crash-seeds"))):
+        watched.after_cut(watched.calls, Random(seed))
+
+        watched.writers.assert_nothing_lost(cluster.assert_equal_contents())
+        end_all(cluster.processes())
+
+
+def test_power_cut_of_a_first_start_is_no_obstacle(
+    watched: Watched, request: pytest.FixtureRequest
+) -> None:
+    """Half-made directories, marks and papers: the cluster comes up, nobody is in quarantine."""
+    cluster = watched.cluster
+    served = next(n for n, call in enumerate(watched.calls) if "started" in call.path)
+    for seed in range(int(request.config.getoption("--crash-seeds"))):
+        chance = Random(seed)
+        watched.after_cut(watched.calls[: chance.randrange(served)], chance)
+
+        for name in cluster.names:
+            cluster.assert_serves(name)
+        end_all(cluster.processes())

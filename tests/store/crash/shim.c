@@ -4,10 +4,14 @@
    SHIM_TRACE  the file that receives the records
    SHIM_KILL   n: SIGKILL to itself in the middle of operation n (a write is half done by then)
 
-   One record: u8 operation, u32 length of path, u32 length of text, u64 number, u64 offset; path;
+   One record: u8 operation, u32 length of path, u32 length of text, u64 thread, u64 offset; path;
    text (written bytes, or the new name of a rename). A sync has two records, at its beginning and
    at its end: it covers what was written before it began, and nothing relies on it before it ends.
-   Whatever the process writes into SHIM_ROOT/.notes is recorded as a note and in no other way. */
+   The sync of a map tells what the map holds. Whatever the process writes into SHIM_ROOT/.notes is
+   recorded as a note and in no other way.
+
+   Processes that fork, or close descriptors that they do not know, are welcome: the trace is opened
+   for each record, and a descriptor is looked at before its name is believed. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -29,9 +33,9 @@
 
 static char root[4096];
 static size_t root_size;
-static int trace = -1;
+static char trace[4096];
 static uint64_t count, kill_at;
-static char *names[FDS];
+static struct { char *name; dev_t device; ino_t node; } files[FDS];
 static struct { void *start; char *name; } maps[MAPS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -42,21 +46,27 @@ __attribute__((constructor)) static void begin(void) {
     snprintf(root, sizeof root, "%s", below);
     root_size = strlen(root);
     kill_at = at ? strtoull(at, NULL, 10) : 0;
-    trace = syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    snprintf(trace, sizeof trace, "%s", to);
 }
 
 static int inside(const char *path) {
-    return trace >= 0 && strncmp(path, root, root_size) == 0 &&
+    return trace[0] && strncmp(path, root, root_size) == 0 &&
            (path[root_size] == '/' || path[root_size] == 0);
 }
 
-static const char *name_of(int fd) { return fd >= 0 && fd < FDS ? names[fd] : NULL; }
-
 static void forget(int fd) {
-    if (fd >= 0 && fd < FDS && names[fd]) {
-        free(names[fd]);
-        names[fd] = NULL;
+    if (fd >= 0 && fd < FDS && files[fd].name) {
+        free(files[fd].name);
+        files[fd].name = NULL;
     }
+}
+
+static const char *name_of(int fd) {
+    struct stat now;
+    if (fd < 0 || fd >= FDS || !files[fd].name) return NULL;
+    if (fstat(fd, &now) == 0 && now.st_dev == files[fd].device && now.st_ino == files[fd].node)
+        return files[fd].name;
+    return NULL;
 }
 
 static void die_if_due(void) {
@@ -68,21 +78,28 @@ static void die_if_due(void) {
 
 /* Called with the lock held, after the operation was done. */
 static void put(char kind, const char *path, uint64_t offset, const void *text, uint32_t size) {
-    struct { uint32_t path, text; uint64_t number, offset; } __attribute__((packed)) sizes;
+    struct { uint32_t path, text; uint64_t thread, offset; } __attribute__((packed)) sizes;
     sizes.path = strlen(path);
     sizes.text = size;
-    sizes.number = ++count;
+    sizes.thread = syscall(SYS_gettid);
     sizes.offset = offset;
     struct iovec parts[] = {
         {&kind, 1}, {&sizes, sizeof sizes}, {(void *)path, sizes.path}, {(void *)text, size}};
-    if (syscall(SYS_writev, trace, parts, 4) < 0) abort();
+    int to = syscall(SYS_openat, AT_FDCWD, trace, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (to < 0 || syscall(SYS_writev, to, parts, 4) < 0) abort();
+    syscall(SYS_close, to);
+    count++;
     die_if_due();
 }
 
 static int opened(int fd, const char *path, int flags, int existed) {
     if (fd < 0 || fd >= FDS) return fd;
     forget(fd);
-    names[fd] = strdup(path);
+    struct stat found;
+    if (fstat(fd, &found) != 0) return fd;
+    files[fd].name = strdup(path);
+    files[fd].device = found.st_dev;
+    files[fd].node = found.st_ino;
     if (!existed) put('c', path, 0, "", 0);
     else if (flags & O_TRUNC) put('t', path, 0, "", 0);
     return fd;
@@ -158,12 +175,11 @@ static int do_sync(int call, int fd) {
     pthread_mutex_lock(&lock);
     char *name = name_of(fd) ? strdup(name_of(fd)) : NULL;
     if (name) put('s', name, 0, "", 0);
-    uint64_t began = count;
     pthread_mutex_unlock(&lock);
     int result = syscall(call, fd);
     if (name && result == 0) {
         pthread_mutex_lock(&lock);
-        put('S', name, began, "", 0);
+        put('S', name, 0, "", 0);
         pthread_mutex_unlock(&lock);
     }
     free(name);
@@ -232,13 +248,12 @@ int msync(void *start, size_t size, int flags) {
     pthread_mutex_lock(&lock);
     for (int i = 0; i < MAPS; i++)
         if (maps[i].name && maps[i].start == start) name = maps[i].name;
-    if (name) put('s', name, 0, "", 0);
-    uint64_t began = count;
+    if (name) put('s', name, 0, start, size);
     pthread_mutex_unlock(&lock);
     int result = syscall(SYS_msync, start, size, flags);
     if (name && result == 0) {
         pthread_mutex_lock(&lock);
-        put('S', name, began, "", 0);
+        put('S', name, 0, "", 0);
         pthread_mutex_unlock(&lock);
     }
     return result;

@@ -40,19 +40,26 @@ class Call:
 
 
 def read_trace(path: Path, root: Path) -> list[Call]:
-    """All calls, in the order in which they were done."""
+    """All calls, in the order in which they were done; the end of a sync has for its offset the
+    number of its beginning."""
     content = path.read_bytes()
     calls: list[Call] = []
+    begun: dict[tuple[int, str], int] = {}
     at, start = 0, len(str(root)) + 1
     while at < len(content):
-        kind, path_size, text_size, number, offset = _SIZES.unpack_from(content, at)
+        kind, path_size, text_size, thread, offset = _SIZES.unpack_from(content, at)
         at += _SIZES.size
         name = content[at : at + path_size].decode()[start:]
         at += path_size
         text = content[at : at + text_size]
         at += text_size
+        number = len(calls) + 1
         if kind == b"r":
             text = text[start:]
+        elif kind == b"s":
+            begun[thread, name] = number
+        elif kind == b"S":
+            offset = begun[thread, name]
         calls.append(Call(kind.decode(), name, number, offset, text))
     return calls
 
@@ -176,17 +183,14 @@ class Disk:
                 folder, name = self._place(call.path)
                 folder.change(call.number, name, None)
             case "w" | "t":
-                folder, name = self._place(call.path)
-                node = folder.live[name]
-                assert isinstance(node, _File)
                 text = call.text if call.kind == "w" else None
-                node.since.append((call.number, call.offset, text))
+                self._written(call.path, call.number, call.offset, text)
             case "S":
                 self._find(call.path).sync(call.offset)
                 if call.path.endswith(".ldb"):
                     self._name_is_certain(call)
-            case "s":
-                pass
+            case "s" if call.text:  # of a map
+                self._written(call.path, call.number - 1, 0, call.text)
 
     def killed(self) -> Files:
         """What the next process finds after a kill."""
@@ -209,10 +213,13 @@ class Disk:
         if "map" not in note:
             self.notes.append(note)
             return
-        node = self._find(str(note["map"]))
-        assert isinstance(node, _File)
         content = bytes.fromhex(str(note["content"]))
-        node.since.append((number, int(str(note["offset"])), content))
+        self._written(str(note["map"]), number, int(str(note["offset"])), content)
+
+    def _written(self, path: str, number: int, offset: int, text: bytes | None) -> None:
+        node = self._find(path)
+        assert isinstance(node, _File)
+        node.since.append((number, offset, text))
 
     def _place(self, path: str) -> tuple[_Folder, str]:
         whole = PurePosixPath(path)
