@@ -15,6 +15,7 @@ from node.proto import rpc
 from tests.support.api_client import Failed
 from tests.support.burst import put_all
 from tests.support.live_cluster import LiveCluster
+from tests.support.writers import Writers
 from tools.cli.exit import Exit
 
 pytestmark = pytest.mark.e2e
@@ -29,10 +30,16 @@ Damage = Callable[[Path], None]
 
 @pytest.fixture(scope="module", autouse=True)
 def filled(shared: LiveCluster) -> None:
+    """What is to be damaged."""
+    fill(shared)
+
+
+def fill(cluster: LiveCluster) -> None:
     """Values in the store, and a start after them: LevelDB then moves its log into tables."""
     value = bytes(range(256)) * 256
-    put_all(shared.port("n1"), ((b"filled/%04d" % n, value) for n in range(FILLED)))
-    shared.client.restart([NODE])
+    put_all(cluster.port("n1"), ((b"filled/%04d" % n, value) for n in range(FILLED)))
+    cluster.client.wait("converged")
+    cluster.client.restart([NODE])
 
 
 @pytest.fixture
@@ -336,3 +343,28 @@ def test_compaction_that_meets_a_flipped_bit_ends_in_quarantine(
     shared.await_true(found, f"{flipped} meets the damage")
 
     assert "checksum mismatch" in assert_told_quarantined(shared)
+
+
+def test_node_that_found_damage_while_it_served_is_replaced_under_load(
+    fresh: Callable[..., LiveCluster],
+) -> None:
+    cluster = fresh()
+    fill(cluster)
+    cluster.client.stop([NODE])
+    flip_after(IN_STATE)(cluster.data / NODE)
+    cluster.client.start([NODE])
+    since, old_id = cluster.last_event(), cluster.node(NODE)["id"]
+
+    with Writers([cluster.endpoint("n1"), cluster.endpoint("n3")]) as writers:
+        with cluster.api(NODE) as api:
+            api.raw("/etcdserverpb.KV/Range", READS["serializable"].SerializeToString())
+        told = cluster.await_event(since, "node.quarantined", NODE)
+        cluster.await_true(lambda: cluster.node(NODE)["faults"] == ["quarantine"], "its end")
+        cluster.home.done("replace", NODE, "-c", cluster.name)
+        writers.more()
+
+    assert "checksum mismatch" in told["reason"]
+    assert cluster.node(NODE)["id"] != old_id
+    assert cluster.node(NODE)["faults"] == []
+    cluster.client.wait("converged")
+    writers.assert_nothing_lost(cluster.assert_equal_contents())
