@@ -13,6 +13,10 @@ with an end are done:
     client 2        |---get a -> nothing---|        but not before one that ended earlier
     client 3   |--- put a=2 (unknown) ------ … --   may be next at any time, or never
 
+Two things keep the search short where all is well, and change nothing of what it finds. A call that
+only looks, and sees what is there, is next before all others: later it could see no more. And among
+the others those are tried first that were told the lower revision, though it proves nothing here.
+
 Keys of a lease may also vanish at any time, because a lease's time is the lease check's matter.
 The search is bounded in configurations over all keys; beyond the bound the verdict is "unknown".
 """
@@ -38,7 +42,7 @@ from tools.check.history import (
     Txn,
 )
 from tools.check.model import may_be_old
-from tools.check.register import Branch, Erase, Register, State, follow, project
+from tools.check.register import Branch, Erase, Register, State, Write, follow, project
 from tools.check.text import describe_bytes, describe_operation
 from tools.check.verdict import Finding, Verdict, judge
 
@@ -51,13 +55,21 @@ _STUCK_SHOWN_MAX: Final = 4
 class Call(Struct, frozen=True):
     """What an operation means for one key; `end_ns` is for ever where the outcome is unknown.
 
-    A vanishing of a lease's keys has no operation.
+    A vanishing of a lease's keys has no operation. `hint` is a revision that it may have had.
     """
 
     start_ns: int
     end_ns: int
     branches: tuple[Branch, ...]
     operation: Operation | None
+    hint: int = 0
+
+    @property
+    def looks_only(self) -> bool:
+        """Whether it leaves the key as it is."""
+        return len(self.branches) == 1 and not any(
+            isinstance(step, Write | Erase) for step in self.branches[0]
+        )
 
 
 class Configuration(NamedTuple):
@@ -104,6 +116,7 @@ class KeySearch:
         self._required = [call for call in ordered if call.end_ns < _NEVER]
         self._optional = [call for call in ordered if call.end_ns == _NEVER]
         self._optional_starts = [call.start_ns for call in self._optional]
+        self._looks = [call.looks_only for call in self._required]
         self._first = Configuration(0, 0, 0, state)
         self._configurations_max = configurations_max
         self.visited = 0
@@ -134,9 +147,13 @@ class KeySearch:
         return Stuck(furthest.state, tuple(self._required[i] for i in self._open(furthest)))
 
     def _followers(self, at: Configuration) -> Iterator[Configuration]:
-        """Yield what may be next, the call that ends first before all others."""
+        """Yield what may be next, the likeliest first."""
         candidates = self._open(at)
-        for place in sorted(candidates, key=lambda place: self._required[place].end_ns):
+        for place in candidates:
+            if self._looks[place] and at.state in _states(self._required[place], at.state):
+                yield Configuration(*_mark(at.low, at.done, place), at.taken, at.state)
+                return
+        for place in sorted(candidates, key=self._likelihood):
             low, done = _mark(at.low, at.done, place)
             for state in _states(self._required[place], at.state):
                 yield Configuration(low, done, at.taken, state)
@@ -147,6 +164,10 @@ class KeySearch:
             for state in _states(self._optional[number], at.state):
                 if state != at.state:
                     yield Configuration(at.low, at.done, at.taken | 1 << number, state)
+
+    def _likelihood(self, place: int) -> tuple[int, int]:
+        call = self._required[place]
+        return call.hint, call.end_ns
 
     def _open(self, at: Configuration) -> list[int]:
         """Give the places of required calls that may be next."""
@@ -211,7 +232,12 @@ def _vanishings(leases: dict[int, int], operations: Sequence[Operation]) -> Iter
 
 def _call(operation: Operation, branches: tuple[Branch, ...]) -> Call:
     end_ns = operation.taken_ns if operation.response is None else operation.end_ns
-    return Call(operation.start_ns, _NEVER if end_ns is None else end_ns, branches, operation)
+    revision = operation.taken_revision
+    if operation.response is not None:
+        revision = operation.response.revision
+    return Call(
+        operation.start_ns, _NEVER if end_ns is None else end_ns, branches, operation, revision
+    )
 
 
 def _keys(history: History) -> set[bytes]:

@@ -164,8 +164,10 @@ def project(operation: Operation, key: bytes) -> tuple[Branch, ...]:
         branch = tuple(_told(request, response, key, response.revision))
         return (branch,) if branch else ()
     branches = _open(request, key)
-    if operation.taken_ns is not None:  # it happened, perhaps by a branch without effect here
-        return branches if any(map(_has_effect, branches)) else ()
+    if operation.taken_ns is not None:
+        # It happened, perhaps by a branch without effect here; at revision 0 by one without any.
+        has_effect = operation.taken_revision and any(map(_has_effect, branches))
+        return branches if has_effect else ()
     return tuple(branch for branch in branches if _has_effect(branch))
 
 

@@ -72,3 +72,32 @@ def test_write_with_unknown_outcome_happens_once() -> None:
     verdicts = {each.check: each for each in check_history(history)}
     assert verdicts["revision"].findings[0].rule == "explained revision"
     assert verdicts["linearizability"].result == Result.VIOLATED
+
+
+def test_readers_at_the_same_time_are_no_search() -> None:
+    """Twelve that may come in any order have half a billion orders, all of them alike."""
+    written = KeyValue(b"k", b"v", 2, 2, 1)
+    put = _operation(1, 0, Put(b"k", b"v"), PutResponse(2))
+    before = [_get(10 + n, 0, 1, None) for n in range(6)]
+    after = [_get(20 + n, 0, 2, written) for n in range(6)]
+    history = History((put, *after, *before))
+
+    assert check_linearizability(history, configurations_max=20).result == Result.OK
+
+
+def test_writers_at_the_same_time_are_tried_in_the_order_of_revisions() -> None:
+    puts = [_operation(n, n, Put(b"k", b"%d" % n), PutResponse(22 - n)) for n in range(10)]
+    last = _get(50, 100, 22, KeyValue(b"k", b"0", 13, 22, 10))
+    history = History((*puts, last))
+
+    assert check_linearizability(history, configurations_max=20).result == Result.OK
+
+
+def test_revisions_are_no_proof_for_the_black_box() -> None:
+    """They agree with what was read, but it was read before it had been written."""
+    first = _operation(1, 50, Put(b"k", b"first"), PutResponse(2))
+    second = _operation(2, 0, Put(b"k", b"second"), PutResponse(3))
+    early = _get(3, 20, 2, KeyValue(b"k", b"first", 2, 2, 1))
+    history = History((first, second, early))
+
+    assert check_linearizability(history).result == Result.VIOLATED
