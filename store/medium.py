@@ -6,6 +6,7 @@ The port has two implementations: `FileMedium` is LevelDB's directory and the ma
 """
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -96,6 +97,8 @@ class FileMedium:
         try:
             return LevelDBEngine(self._path, config)
         except OSError as error:  # plyvel.IOError is one, its error for damage is not
+            if _is_garbled(self._path / "CURRENT"):
+                raise Quarantined("CURRENT does not name a manifest") from error
             raise DiskFailed(describe_failure(error)) from error
         except LevelDBEngine.failures as error:
             raise Quarantined(f"LevelDB does not open: {describe_failure(error)}") from error
@@ -113,6 +116,14 @@ class FileMedium:
         except LevelDBEngine.failures as error:
             raise DiskFailed(describe_failure(error)) from error
         return engine
+
+
+def _is_garbled(current: Path) -> bool:
+    """LevelDB opens whatever CURRENT names; a zero in it makes that the directory itself."""
+    try:
+        return re.fullmatch(rb"MANIFEST-[0-9]+\n", current.read_bytes()) is None
+    except OSError:
+        return False
 
 
 def _sync_directory(path: Path) -> None:

@@ -254,6 +254,14 @@ def zero_block(pattern: str) -> Callable[[Path], None]:
     return change
 
 
+def zero_front(pattern: str, size: int) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        file = only(path, pattern)
+        file.write_bytes(bytes(size) + file.read_bytes()[size:])
+
+    return change
+
+
 def edit(key: bytes, value: bytes | None) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         engine = LevelDBEngine(path, SMALL)
@@ -293,6 +301,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "manifest with a flipped bit": (flip("MANIFEST-*", 0.5), REFUSED),
     "CURRENT deleted": (delete("CURRENT"), REFUSED),
     "CURRENT emptied": (truncate("CURRENT", 0.0), REFUSED),
+    "CURRENT of zeroes": (zero_front("CURRENT", 7), "CURRENT does not name a manifest"),
     "CURRENT with a flipped bit": (flip("CURRENT", 0.5), REFUSED),
     "an entry deleted": (edit(record.entry_key(77), None), "entry 77 is missing"),
     "an entry replaced": (
