@@ -215,16 +215,22 @@ def make_room(disk: SimulatedDisk) -> None:
 
 
 def slow_disk(world: World, node: Node) -> None:
-    """Every group takes its time, or none at all again."""
-    worst = world.chance.choice([0.0, 0.0, 0.02, 0.1, 0.5, 5.0])
-    disk_of(node).latency = (world.chance.choice([0.0, worst / 2]), worst)
+    """Every group takes its time, for a while."""
+    chance, disk = world.chance, disk_of(node)
+    worst = chance.choice([0.02, 0.1, 0.1, 0.5, 0.5, 5.0])
+    disk.latency = (chance.choice([0.0, worst / 2]), worst)
+    world.later(chance.uniform(0, 10), lambda: hurry_up(disk))
+
+
+def hurry_up(disk: SimulatedDisk) -> None:
+    disk.latency = (0.0, 0.0)
 
 
 def hang_disk(world: World, node: Node) -> None:
     """It completes nothing any more, for a while."""
     disk = disk_of(node)
     disk.stalled = True
-    world.later(world.chance.uniform(0, 10), lambda: resume_disk(disk))
+    world.later(world.chance.uniform(0, world.chance.choice([1, 3, 10])), lambda: resume_disk(disk))
 
 
 def resume_disk(disk: SimulatedDisk) -> None:
@@ -306,14 +312,14 @@ DISK_ACTIONS = {
 DISK_WEIGHTS = {
     "crash_at_write": 0.6,
     "crash_at_kind": 0.5,
-    "crash_at_apply": 0.1,
+    "crash_at_apply": 0.2,
     "crash_at_boot": 0.2,
     "write_fails": 0.3,
     "slow_disk": 0.4,
     "hang_disk": 0.2,
     "power_loss": 0.2,
     "blackout": 0.05,
-    "lose_tail": 0.1,
-    "lose_middle": 0.05,
-    "damage_record": 0.1,
+    "lose_tail": 0.04,
+    "lose_middle": 0.03,
+    "damage_record": 0.05,
 }
