@@ -112,7 +112,9 @@ class Clients(Observer):
         if wire is None or self._world.quiet:
             return
         if kind == "watch":
-            self._chance.choice(self.watchers).act(wire)
+            watcher = self._chance.choice(self.watchers)
+            self._world.trace.say(node.id, "is watched", by=watcher.name)
+            watcher.act(wire)
             return
         budget = min(OPERATIONS_MAX, 20 + OPERATIONS_PER_STEP * self._world.step)
         for client in self.clients:
@@ -127,7 +129,10 @@ class Clients(Observer):
     def _ask(self, client: Client, wire: Wire, request: Request) -> Asked:
         asked = self.recorder.ask(client.name, f"n{wire.node.id}", request)
         name = type(request).__name__
-        self._world.trace.say(wire.node.id, "is asked", by=client.name, id=asked.id, what=name)
+        trace = self._world.trace
+        trace.say(wire.node.id, "is asked", by=client.name, id=asked.id, what=name)
+        if trace.shown:
+            trace.show(wire.node.id, "request", {"id": asked.id, "is": str(request)})
         client.asked, client.wire, client.fate = asked, wire, self._fate()
         client.gives_up = self._world.now + client.patience
         asking = message_of(request)
