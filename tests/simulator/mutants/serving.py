@@ -168,3 +168,13 @@ def number_reused(patch: pytest.MonkeyPatch) -> None:
         init(self, origin, 0, **rest)
 
     patch.setattr(Proposals, "__init__", restart_at_one)
+
+
+@mutant(41, "a snapshot leaves no doubt", family="compaction")
+def snapshot_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What was proposed before a snapshot was installed, and is in it, is taken for lost and
+    proposed again when the next term begins.
+
+    Caught by: 9, the log holds a request twice; the clients' history.
+    """
+    patch.setattr(Proposals, "snapshot_installed", lambda self, term: None)
