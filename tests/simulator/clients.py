@@ -32,7 +32,6 @@ from tests.support.member_cluster import Node
 from tools.check import Bounds, History
 from tools.check.convert import message_of
 from tools.check.history import (
-    HashReport,
     LeaseTimeToLive,
     Put,
     Range,
@@ -116,6 +115,9 @@ class Clients(Observer):
             self._world.trace.say(node.id, "is watched", by=watcher.name)
             watcher.act(wire)
             return
+        if kind == "hash":
+            self._hash(wire)
+            return
         budget = min(OPERATIONS_MAX, 20 + OPERATIONS_PER_STEP * self._world.step)
         for client in self.clients:
             idle = client.asked is None and (client.roams or client.home == node.id)
@@ -125,6 +127,20 @@ class Clients(Observer):
                     return
 
     # Requests.
+
+    def _hash(self, wire: Wire) -> None:
+        """Have a member hash what it holds at a revision of late."""
+        revision = max(1, self.recorder.revision - self._chance.randrange(4))
+        asked = rpc.HashKVRequest(revision=revision)
+
+        def told(message: bytes | None, error: str) -> None:
+            if message is not None:
+                hashed = rpc.HashKVResponse.FromString(message)
+                self.recorder.hashed(
+                    wire.node.id, hashed.hash_revision, hashed.hash, hashed.compact_revision
+                )
+
+        wire.ask("HashKV", asked.SerializeToString(), told)
 
     def _ask(self, client: Client, wire: Wire, request: Request) -> Asked:
         asked = self.recorder.ask(client.name, f"n{wire.node.id}", request)
@@ -311,14 +327,7 @@ class Clients(Observer):
             machine = node.machine
             hashed = machine.hash_kv(0)
             assert not isinstance(hashed, Refusal), hashed
-            report = HashReport(
-                f"n{node.id}",
-                self.recorder.clock(),
-                machine.revision,
-                hashed,
-                machine.compact_revision,
-            )
-            self.recorder.hashes.append(report)
+            self.recorder.hashed(node.id, machine.revision, hashed, machine.compact_revision)
 
     # The judgement.
 
@@ -374,5 +383,6 @@ CLIENT_WEIGHTS: Final = {
     "compact": 0.6,
     "lease": 3.0,
     "watch": 3.0,
+    "hash": 0.4,
 }
 CLIENT_ACTIONS: Final = {kind: _action(kind) for kind in CLIENT_WEIGHTS}

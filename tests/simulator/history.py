@@ -97,6 +97,11 @@ class Recorder:
         """The client waits no longer, or its connection is gone."""
         asked.error = why
 
+    def hashed(self, member: int, revision: int, value: int, compact_revision: int) -> None:
+        """A member has told the hash of its keyspace at a revision."""
+        report = HashReport(f"n{member}", self.clock(), revision, value, compact_revision)
+        self.hashes.append(report)
+
     def history(self, ledger: Ledger) -> History:
         """All of it."""
         operations = [_operation(asked, ledger.recorded.get(asked.id)) for asked in self.asked]

@@ -13,8 +13,10 @@ from node.machine.answer import Answer, Applied, Event
 from node.machine.envelope import RequestKind
 from node.machine.machine import Machine
 from node.member import Member, OnFresh
+from node.proto import rpc
 from node.watch.hub import WatchHub
 from tests.simulator.actions import WEIGHTS
+from tests.simulator.calm import Calm
 from tests.simulator.clients import BOUNDS, CLIENT_WEIGHTS, Clients
 from tests.simulator.history import objections
 from tests.simulator.ledger import marked
@@ -89,6 +91,7 @@ def test_good_runs_are_found_good(seed: int) -> None:
     outcomes = [asked.outcome for asked in judged.clients.recorder.asked]
     assert outcomes.count("ok") > 80
     assert len(judged.clients.recorder.watches) > 50
+    assert len(judged.clients.recorder.hashes) > 6
 
 
 def test_run_is_the_same_again() -> None:
@@ -230,3 +233,23 @@ def test_wrong_answer_to_a_compare_is_found_out(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Machine, "_txn", wrong)
 
     assert _find(lambda judged: judged.log and "state at revision" in judged.judges)
+
+
+def test_keyspace_that_differs_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the members, whichever applies first, keeps less of a value than the others."""
+    put = Machine._put
+    first: set[bytes] = set()
+
+    def keep_less(self: Machine, request: bytes) -> Applied:
+        if request not in first:
+            first.add(request)
+            message = rpc.PutRequest.FromString(request)
+            if _every(20, request) and message.value:
+                message.value = message.value[:-1]
+                request = message.SerializeToString()
+        return put(self, request)
+
+    monkeypatch.setattr(Machine, "_put", keep_less)
+    monkeypatch.setattr(Calm, "_equal", lambda self, among: self._leader(among) is not None)
+
+    assert _find(lambda judged: "equal hash" in judged.judges)

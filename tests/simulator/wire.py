@@ -14,7 +14,7 @@ from typing import cast
 from node.api.call import Call, Stream, StreamCall
 from node.api.errors import NOT_SUPPORTED_FOR_LEARNER
 from node.api.member import Member
-from node.api.service import KV, LEASE, WATCH, Services
+from node.api.service import KV, LEASE, MAINTENANCE, WATCH, Services
 from tests.support.member_cluster import Node
 from transport.grpc import GrpcServer, Status
 
@@ -30,6 +30,7 @@ UNARY = {
     "LeaseGrant": f"/{LEASE}/LeaseGrant",
     "LeaseRevoke": f"/{LEASE}/LeaseRevoke",
     "LeaseTimeToLive": f"/{LEASE}/LeaseTimeToLive",
+    "HashKV": f"/{MAINTENANCE}/HashKV",
 }
 """Paths of the calls with one answer, by the name of the history's request."""
 KEEP_ALIVE = f"/{LEASE}/LeaseKeepAlive"
