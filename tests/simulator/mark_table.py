@@ -82,7 +82,6 @@ SNAPSHOT = {
     "snapshot_in_a_row": "two were installed and nothing was appended in between",
     "snapshot_replaced_tail": "one replaced a log with entries that were not committed",
     "snapshot_of_learner": "a learner was given one",
-    "snapshot_during_leadership": "one of an old leader arrived at the present one",
     "snapshot_crash_receiving": "a member was killed while chunks arrived",
     "snapshot_crash_installing": "a member was killed while the install was under way",
     "snapshot_crash_sending": "a member was killed while it sent one",

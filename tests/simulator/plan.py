@@ -39,6 +39,7 @@ CONSTANTS: dict[str, tuple[Any, float]] = {
     "CATCH_UP_EVENTS": (loop, loop.CATCH_UP_EVENTS),
     "WINDOW": (snapshots, snapshots.WINDOW),
     "RETRY_SECONDS": (snapshots, snapshots.RETRY_SECONDS),
+    "SILENCE_SECONDS_MAX": (snapshots, snapshots.SILENCE_SECONDS_MAX),
 }
 """What a turn and a stream take at most, and the module that says so."""
 
@@ -178,8 +179,9 @@ CHURN = (
     "race",
     "readd",
     "promote_and_transfer",
-    "remove_leader",
     "borrow_url",
+    "expel",
+    "hang_behind_change",
 )
 FAULTS_BY_FAMILY: dict[str, tuple[str, ...]] = {
     "steady": (),
@@ -189,7 +191,7 @@ FAULTS_BY_FAMILY: dict[str, tuple[str, ...]] = {
     "leases": ("lease", "watch"),
 }
 """What a family never does without."""
-REQUESTS = ("put", "read", "txn", "delete", "compact", "lease", "watch")
+REQUESTS = ("put", "read", "txn", "delete", "compact", "lease", "watch", "hash")
 """No faults, however harsh the run is."""
 
 
@@ -274,6 +276,8 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
             log_entries_kept=kept,
             log_entries_held_max=chance.choice([2 * kept, 100_000]),
         )
+    if chance.random() < 0.5:
+        constants["SILENCE_SECONDS_MAX"] = 1.0  # streams are given up while their receivers live
     return limits, store_config, constants
 
 

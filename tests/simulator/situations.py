@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from node import snapshots
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal, TooManyRequests
@@ -102,16 +103,43 @@ def promote_and_transfer(world: World, node: Node) -> None:
     leader.member.change_members(RequestKind.MEMBER_PROMOTE, rpc.Member(ID=learner), promoted)
 
 
-def remove_leader(world: World, node: Node) -> None:
-    """The leader is asked to leave, and often again at once."""
+def expel(world: World, node: Node) -> None:
+    """A member, often the leader, is removed, and then somebody asks for it to be added again."""
     leader = world.cluster.leader
     if leader is None or len(leader.parts.conf.voters) < 2 or not world.plan.spares:
         return
-    world.trace.say(leader.id, "is to be removed")
-    for _ in range(world.chance.choice((1, 2))):
-        leader.member.change_members(
-            RequestKind.MEMBER_REMOVE, rpc.Member(ID=leader.id), Call[Outcome]()
-        )
+    conf, chance = leader.parts.conf, world.chance
+    victim = leader.id if chance.random() < 0.5 else chance.choice([*conf.voters, *conf.learners])
+
+    def ask_again() -> None:
+        for each in world.nodes:
+            CHURN_ACTIONS["readd"](world, each)
+
+    def gone(outcome: Outcome) -> None:
+        if isinstance(outcome, Answer):
+            world.removed[victim] = None
+            world.later(1.0, ask_again)
+
+    world.trace.say(leader.id, "is to expel", victim=victim)
+    leader.member.change_members(RequestKind.MEMBER_REMOVE, rpc.Member(ID=victim), gone)
+
+
+def hang_behind_change(world: World, node: Node) -> None:
+    """A voter learns that a change is committed while its disk hangs, and then hears no more."""
+    leader = world.cluster.leader
+    if leader is None or node is leader or not node.runs or not world.plan.spares:
+        return
+    life, timeout = node.life, world.plan.timeout_ms / 1_000
+    node.stalled = True
+    world.trace.say(node.id, "hangs behind a change")
+    CHURN_ACTIONS["add"](world, leader)
+
+    def flow() -> None:
+        if node.life is life:
+            node.stalled = False
+
+    world.later(world.chance.uniform(0.2, 0.8) * timeout, lambda: _cut_off(world, node.id, 4.0))
+    world.later(4.0 * timeout, flow)
 
 
 def borrow_url(world: World, node: Node) -> None:
@@ -189,7 +217,8 @@ def _mute(world: World, node: Node) -> None:
     if not world.quiet:
         world.trace.say(node.id, "falls silent")
         ways = [(node.id, each.id) for each in world.nodes if each is not node]
-        _cut_for(world, ways, 6_500 / world.plan.timeout_ms)
+        seconds = snapshots.SILENCE_SECONDS_MAX + world.chance.choice((0.5, 1.5))
+        _cut_for(world, ways, seconds * 1_000 / world.plan.timeout_ms)
 
 
 def _disturb(world: World, node: Node, move: str) -> None:
@@ -200,6 +229,8 @@ def _disturb(world: World, node: Node, move: str) -> None:
     world.trace.say(node.id, "installs", move=move)
     node.stalled = True
     node.read()
+    if move == "stall":
+        _cut_off(world, node.id, 4.0)
 
     def go_on() -> None:
         if node.life is life and move == "crash":
@@ -207,7 +238,7 @@ def _disturb(world: World, node: Node, move: str) -> None:
         elif node.life is life:
             node.stalled = False
 
-    world.later(world.chance.uniform(1.0, 3.0) * world.plan.timeout_ms / 1_000, go_on)
+    world.later(world.chance.uniform(1.0, 4.0) * world.plan.timeout_ms / 1_000, go_on)
 
 
 def _once(owner: object, name: str, before: Callable[[], None]) -> None:
@@ -224,13 +255,22 @@ def _once(owner: object, name: str, before: Callable[[], None]) -> None:
 
 SITUATIONS: dict[str, Action] = {
     each.__name__: each
-    for each in (strand, outrun, rush, promote_and_transfer, borrow_url, remove_leader)
+    for each in (
+        strand,
+        outrun,
+        rush,
+        promote_and_transfer,
+        borrow_url,
+        expel,
+        hang_behind_change,
+    )
 }
 SITUATION_WEIGHTS = {
     "strand": 0.25,
-    "outrun": 0.4,
+    "outrun": 0.5,
     "rush": 0.15,
-    "promote_and_transfer": 0.3,
-    "borrow_url": 0.2,
-    "remove_leader": 0.2,
+    "promote_and_transfer": 0.8,
+    "borrow_url": 0.4,
+    "expel": 0.3,
+    "hang_behind_change": 0.3,
 }

@@ -77,6 +77,21 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+def test_tappedCore_behavesLikeTheCore() -> None:
+    """A property that was copied once would show the past for ever."""
+    watched = Watched()
+    watched.cluster.put(3)
+    for node in watched.cluster:
+        core, tapped = watched.inspection.subjects[node.id].core, node.parts.core
+
+        assert tapped is not core
+        assert tapped.status() == core.status()
+        for name, member in vars(Core).items():
+            if isinstance(member, property):
+                assert getattr(tapped, name) == getattr(core, name)
+    assert watched.cluster.elect().parts.core.term == 2
+
+
 def test_secondVoteInTerm_isFound(unguarded: pytest.MonkeyPatch) -> None:
     usual = election.handle_request
 

@@ -167,8 +167,6 @@ class ElectionSightings(Check):
         if message.term < raft.term:
             self.hit("higher_term_refused")
             facts["stuck"] = True
-            if isinstance(message, InstallSnapshot) and raft.role is Role.LEADER:
-                self.hit("snapshot_during_leadership")
             return
         if facts["stuck"]:
             facts["stuck"] = False

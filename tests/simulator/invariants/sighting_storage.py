@@ -90,7 +90,7 @@ class SnapshotSightings(Check):
         snapshots = subject.parts.snapshots
         subject.facts.update(fresh=False, joined=bool(subject.conf.voters), tail_waits=False)
         overhear(snapshots, "_end", lambda _, sending, delivered: self._stream_ended(delivered))
-        inner, begin = snapshots._send, snapshots._begin
+        inner, begin, start = snapshots._send, snapshots._begin, snapshots.start
 
         def send(to: int, payload: bytes) -> bool:
             seen = subject.facts.setdefault("chunks", set())
@@ -107,6 +107,13 @@ class SnapshotSightings(Check):
                 self.hit("snapshot_superseded")
             return after
 
+        def starting(message: InstallSnapshot, now: float) -> None:
+            full = len(snapshots._sending) >= snapshots._streams_max
+            if full and message.to not in snapshots._sending:
+                self.hit("snapshot_streams_full")
+            start(message, now)
+
+        snapshots.start = starting  # type: ignore[method-assign]
         snapshots._send = send
         snapshots._begin = begun  # type: ignore[method-assign]
         overhear(

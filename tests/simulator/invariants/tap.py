@@ -159,17 +159,13 @@ class TappedCore:
         self._taken = by_kind(checks, "taken")
         self._unreachable = heard(checks, "unreachable")
         self._proposed = heard(checks, "proposed")
-        for name in dir(Core):
-            if not name.startswith("_") and not hasattr(type(self), name):
+        # Methods are looked up once, for they are called often; properties have to be asked anew.
+        for name, member in vars(Core).items():
+            if callable(member) and not name.startswith("_") and not hasattr(type(self), name):
                 setattr(self, name, getattr(core, name))
 
-    @property
-    def term(self) -> int:
-        return self._core.term
-
-    @property
-    def leads(self) -> bool:
-        return self._core.leads
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
 
     def ready(self) -> Ready:
         ready = self._core.ready()
