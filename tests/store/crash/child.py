@@ -56,6 +56,10 @@ def main(path: Path, seed: int, steps: int, reports: Path) -> None:
         if chance.random() < 0.4 or step.install or step.discard:
             wait_durable(store.writer, number)
             report("ack", store.writer.take_durable())
+    store.writer.close()
+    committer = store.writer._committer
+    while committer.tidy() or committer.compact():  # as its thread does when it has nothing to do
+        pass
     store.close()
     report("end", number)
 
