@@ -5,6 +5,8 @@ Everything here is written apart from the product: it knows etcd's documented be
 no line with the state machine that it judges.
 
     history, lines                     the record of a run, and its form as JSON lines
+    convert                            between etcd's messages and such records; imported only by
+                                       those who record
     model, keyspace                    what etcd answers, read a second time
     evidence, sighting, timeline       the order of all writes, found again from the history
     revision, linearizability          the two opinions on what clients were told
