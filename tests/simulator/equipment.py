@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.simulator import invariants
+from tests.simulator import coup, invariants
 from tests.simulator.actions import ACTIONS, WEIGHTS, Action
 from tests.simulator.clients import CLIENT_ACTIONS, CLIENT_WEIGHTS, Clients
 from tests.simulator.disks import DISK_ACTIONS, DISK_WEIGHTS
@@ -16,7 +16,13 @@ from tests.simulator.situations import SITUATION_WEIGHTS, SITUATIONS
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-ALL_ACTIONS: dict[str, Action] = {**ACTIONS, **DISK_ACTIONS, **CLIENT_ACTIONS, **SITUATIONS}
+ALL_ACTIONS: dict[str, Action] = {
+    **ACTIONS,
+    **DISK_ACTIONS,
+    **CLIENT_ACTIONS,
+    **SITUATIONS,
+    **coup.COUPS,
+}
 ALL_WEIGHTS: dict[str, float] = {
     **WEIGHTS,
     **DISK_WEIGHTS,
@@ -26,8 +32,11 @@ ALL_WEIGHTS: dict[str, float] = {
 
 
 def plan_of(seed: int, steps: int | None = None, family: str | None = None) -> Plan:
-    """What a seed stands for, at this version of the simulator."""
-    plan = draw(seed, ALL_WEIGHTS, family)
+    """What a seed stands for, at this version of the simulator; of whichever family, with coups if
+    the seed says so or `family` is REVOLT."""
+    plan = draw(seed, ALL_WEIGHTS, None if family == coup.REVOLT else family)
+    if family == coup.REVOLT or (family is None and coup.is_revolt(seed)):
+        plan = coup.revolt(plan)
     return plan if steps is None else replace(plan, steps=steps)
 
 
