@@ -15,7 +15,7 @@ from node.reads import Reads
 from tests.simulator.mutants.mutant import mutant
 
 
-@mutant(12, "a read index without a quorum")
+@mutant(12, "a read index without a quorum", family="revolt")
 def read_without_quorum(patch: pytest.MonkeyPatch) -> None:
     """A leader answers reads without asking whether it still leads. One that was deposed without
     knowing answers with what was true before.
@@ -66,7 +66,7 @@ def context_reused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reads, "start", start)
 
 
-@mutant(15, "confirmations of a read outlive the term")
+@mutant(15, "confirmations of a read outlive the term", family="revolt")
 def confirmations_kept(patch: pytest.MonkeyPatch) -> None:
     """Who leads again starts its rounds at one, but keeps what members confirmed the last time it
     led: its first rounds are confirmed before anybody was asked.
@@ -150,7 +150,7 @@ def _plant_lease(patch: pytest.MonkeyPatch, rounds: type[LeaseRounds]) -> None:
     patch.setattr(replication, "handle_heartbeat_reply", noting_reply)
 
 
-@mutant(16, "reads on a lease of two timeouts")
+@mutant(16, "reads on a lease of two timeouts", family="revolt")
 def lease_too_long(patch: pytest.MonkeyPatch) -> None:
     """The leader answers reads on its own for two election timeouts after a quorum has answered.
     Voters keep to it for one only, and may have elected another meanwhile.
@@ -160,7 +160,7 @@ def lease_too_long(patch: pytest.MonkeyPatch) -> None:
     _plant_lease(patch, LongLeaseRounds)
 
 
-@mutant(17, "the lease is kept during a transfer")
+@mutant(17, "the lease is kept during a transfer", family="revolt")
 def lease_kept_in_transfer(patch: pytest.MonkeyPatch) -> None:
     """A leader reads on a lease that is short enough otherwise, and does not give it up when it
     tells another to campaign at once, which no voter's patience keeps from winning.

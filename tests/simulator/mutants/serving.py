@@ -22,7 +22,7 @@ from node.watch.watcher import Watcher
 from tests.simulator.mutants.mutant import mutant
 
 
-@mutant(32, "a watcher jumps over what is compacted", family="leases")
+@mutant(32, "a watcher jumps over what is compacted", family="compaction")
 def watcher_jumps(patch: pytest.MonkeyPatch) -> None:
     """A watcher that comes too late goes on at the compact revision instead of being told that it
     has missed events.
@@ -36,7 +36,7 @@ def watcher_jumps(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WatchHub, "_end_compacted", end_compacted)
 
 
-@mutant(33, "a snapshot rewinds the watchers", family="leases")
+@mutant(33, "a snapshot rewinds the watchers", family="compaction")
 def watcher_rewound(patch: pytest.MonkeyPatch) -> None:
     """When a snapshot replaces the history, synced watchers go on from where they fell behind the
     last time, not from what they have seen since.
@@ -56,7 +56,7 @@ def watcher_rewound(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(WatchHub, "replace_history", replace_history)
 
 
-@mutant(34, "a deposed leader revokes leases", family="leases")
+@mutant(34, "a deposed leader revokes leases", family="revolt")
 def deposed_revokes(patch: pytest.MonkeyPatch) -> None:
     """Revocations are forwarded like any other proposal. A leader that was deposed while it was
     paused finds all leases overdue and has its successor revoke them, who has renewed them since.

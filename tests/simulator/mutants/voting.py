@@ -70,7 +70,7 @@ def any_log_wins(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RaftLog, "up_to_date", up_to_date)
 
 
-@mutant(10, "votes compare the length of the logs only")
+@mutant(10, "votes compare the length of the logs only", family="revolt")
 def longer_log_wins(patch: pytest.MonkeyPatch) -> None:
     """The term of the last entry is not looked at: a long tail that was never committed wins
     against a shorter one that was.
