@@ -224,7 +224,7 @@ class Consistency:
             self._links.opinions[sender] = Link(opinion.origin, opinion.crc)
         if self._answers(sender, opinion):
             return
-        if opinion.wants:
+        if opinion.wants and self._has_newest(sender):
             self._asked = True
 
     def _answers(self, sender: int, opinion: Opinion) -> bool:
@@ -237,6 +237,11 @@ class Consistency:
             return True
         self._answer(sender, opinion.state)
         return opinion.state is not None
+
+    def _has_newest(self, member: int) -> bool:
+        """Whether it has the entry of the newest check; else it could not take part in another."""
+        peer = self._core.status().progress.get(member)
+        return peer is not None and peer.match >= self._states.index
 
     def met(self) -> None:
         """Somebody of the others is there."""

@@ -19,6 +19,7 @@ from store import record
 from store.engine import Operation
 from store.installer import Installer
 from tests.support.member_cluster import MemberCluster, Node
+from transport.frame import Channel
 
 RARELY = Limits(state_check_ms=3_600_000)
 OFTEN = Limits(state_check_ms=1_000)
@@ -176,6 +177,28 @@ def test_followerFarBehind_isNotAccused(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert alarms(cluster) == [[], [], []]
     assert behind.parts.consistency.figures.checks
+
+
+def test_memberThatCatchesUp_isCheckedWhenItHas_andNobodyBefore() -> None:
+    """It asks from its start on, and everybody reads the whole state for each check. Each check is
+    an entry as well: with a short log it came no nearer, for ever."""
+    cluster = MemberCluster(3, limits=RARELY)
+    leader = cluster.elect()
+    cluster.put(5)
+    cluster.converge()
+    behind = cluster.followers()[0]
+    behind.kill()
+    cluster.put(20)
+    cluster.network.fate = lambda letter: (
+        () if (letter.to, letter.channel) == (behind.id, Channel.APPEND) else (0,)
+    )
+    behind.start()
+    checks = leader.parts.consistency.figures.checks
+    cluster.tick(1_000)
+    cluster.network.fate = None
+    cluster.until(lambda: not behind.parts.consistency.unchecked)
+
+    assert leader.parts.consistency.figures.checks - checks <= 2
 
 
 # A record that changed below its member.
