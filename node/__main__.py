@@ -43,7 +43,7 @@ from node.member import Member, Sinks
 from node.membership import Membership
 from node.parts import Parts
 from node.parts import Reporter as LoopReporter
-from node.peers import Farewell, Peers, RoundTrips
+from node.peers import Peers, RoundTrips
 from node.process import Fatal, Process, guarded
 from node.proposals import Proposals
 from node.publisher import Publisher
@@ -295,8 +295,9 @@ def compose(
         (spec.id for spec in config.members),
         mesh,
         page,
-        lambda peer: peers.call(peer, [Farewell()]),
+        peers.call,
         clock,
+        2 * election_seconds,
     )
     membership = Membership(
         config.member_id,

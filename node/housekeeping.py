@@ -34,7 +34,7 @@ class Housekeeping:
         parts.proposals.expire(now)
         parts.calls.expire(now)
         parts.membership.expire(now)
-        parts.connections.keep_house(now)
+        parts.connections.keep_house(now, parts.core.leader)
         parts.transfers.expire(now)
         parts.hub.tick()
         parts.consistency.keep()

@@ -174,6 +174,7 @@ class Loop:
             if calls:
                 parts.calls.take(frame.sender, calls)
                 parts.membership.take(frame.sender, calls)
+                parts.connections.take(frame.sender, calls, parts.core.leader)
 
     def _install_arrived(self, now: float) -> None:
         """Show the core a snapshot that has arrived as a whole.

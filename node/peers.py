@@ -73,7 +73,17 @@ class Farewell(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """Who gets this has been removed: the sender has applied it."""
 
 
-Call = LeaseAsk | LeaseReply | ChangeAsk | ChangeReply | Farewell
+class LeaderAsk(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Who leads? From one that has heard no leader for long."""
+
+
+class LeaderReply(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Whom the sender hears, or that it leads itself."""
+
+    leader: int
+
+
+Call = LeaseAsk | LeaseReply | ChangeAsk | ChangeReply | Farewell | LeaderAsk | LeaderReply
 
 
 class Parcel(msgspec.Struct, frozen=True, array_like=True):

@@ -97,6 +97,11 @@ class Core:
         return self._raft.role is Role.LEADER
 
     @property
+    def leader(self) -> int:
+        """Whom this member takes for the leader of its term right now; NO_MEMBER = nobody."""
+        return self._raft.leader
+
+    @property
     def forwards(self) -> int:
         """Number of the last message of proposals that was forwarded; see `Ready.dropped`."""
         return self._raft.forwards

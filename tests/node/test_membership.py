@@ -117,6 +117,27 @@ def test_joiner_startsWithASnapshot_andCannotBeElectedBefore() -> None:
     assert cluster[4].parts.is_learner
 
 
+def test_member_thatMissedItsLeadersArrival_isLedAgain() -> None:
+    """Its configuration does not name the leader, so that it did not even listen to it; the others
+    heard a leader and ignored its pre-votes. It came back when another one led, or never."""
+    cluster = MemberCluster(3, spares=1)
+    cluster.elect()
+    named(cluster)
+    absent = cluster.followers()[0]
+    absent.kill()
+    grow(cluster, 4)
+    done: Call[Refusal | None] = Call()
+    cluster.elect().member.transfer_leader(4, done)
+    cluster.until(lambda: cluster[4].parts.core.leads)
+
+    absent.start()
+    cluster.converge()
+
+    assert cluster.elect().id == 4
+    assert absent.parts.conf.voters == (1, 2, 3, 4)
+    assert not cluster[4].parts.membership.removed, "a guest is not one who was removed"
+
+
 @pytest.mark.parametrize("victim", ["leader", "follower"])
 def test_removed_member_hearsOfIt(victim: str) -> None:
     cluster = MemberCluster(3)
