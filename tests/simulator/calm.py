@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LEADER_TIMEOUTS = 10
 EQUAL_TIMEOUTS = 50
+SLOW_EQUAL_TIMEOUTS = 400
+"""The same where a snapshot travels record by record, and waits for the disk after each."""
 PROGRESS_TIMEOUTS = 20
 PARTIAL_CUTS = 2
 """How many partial cuts each run is put to."""
@@ -44,6 +46,8 @@ class Calm:
         self._world = world
         self._chance = world.chance
         self._timeout = world.plan.ticks.election
+        slow = world.plan.limits.snapshot_chunk_bytes < 100
+        self._equal_timeouts = SLOW_EQUAL_TIMEOUTS if slow else EQUAL_TIMEOUTS
         self._puts = 0
         world.chance.seed(world.plan.seed << 32)
 
@@ -66,16 +70,16 @@ class Calm:
         self._within(LEADER_TIMEOUTS, "no leader", lambda: self._leader(core) is not None)
         self._write(core)
         self._within(EQUAL_TIMEOUTS, "requests are not resolved", lambda: resolved(core))
-        self._within(EQUAL_TIMEOUTS, "the core is not equal", lambda: self._equal(core))
+        self._within(self._equal_timeouts, "the core is not equal", lambda: self._equal(core))
         self._stay(core)
         world.look()
         everybody = self._gather()
-        self._within(EQUAL_TIMEOUTS, "not all are equal", lambda: self._equal(everybody))
+        self._within(self._equal_timeouts, "not all are equal", lambda: self._equal(everybody))
         for _ in range(PARTIAL_CUTS):
             self._make_progress_under_cuts()
-            self._within(EQUAL_TIMEOUTS, "not all are equal", lambda: self._equal(everybody))
+            self._within(self._equal_timeouts, "not all are equal", lambda: self._equal(everybody))
         self._read_from_successor()
-        self._within(EQUAL_TIMEOUTS, "not all are equal", lambda: self._equal(everybody))
+        self._within(self._equal_timeouts, "not all are equal", lambda: self._equal(everybody))
         world.look()
         for observer in world.observers:
             observer.calmed()
