@@ -138,6 +138,7 @@ REQUESTS = {
     "proposal_forwarded": "a follower's proposal went to the leader",
     "forwarded_to_former_leader": "and met one that leads no more, or another term",
     "forwarded_twice": "a forward of proposals arrived again",
+    "forward_refused": "the leader told a follower that it did not take its forward",
     "proposal_put_back": "proposals waited for a leader that takes them",
     "proposal_repeated": "a proposal was handed over again, because its leader had been replaced",
     "proposal_unknown": "a client was told that the outcome is unknown",

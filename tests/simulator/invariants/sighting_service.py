@@ -30,6 +30,7 @@ class RequestSightings(Check):
     def began(self, subject: Subject) -> None:
         proposals = subject.parts.proposals
         overhear(proposals, "put_back", lambda *_: self.hit("proposal_put_back"))
+        overhear(proposals, "dropped", lambda *_: self.hit("forward_refused"))
         add = proposals.add
 
         def adding(
