@@ -16,9 +16,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal
-from node.proto import rpc
 from tests.simulator.clients import CLIENT_ACTIONS
 from tests.simulator.plan import PACE, REQUESTS, Plan
 from tests.support.member_cluster import Call, Node
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 Action = Callable[["World", Node], None]
-NO_CHANGE = rpc.Member(ID=0xFFFF).SerializeToString()
-"""Of a member that nobody knows: it is refused when applied, and touches no client's history."""
 LEASE_CALL_SECONDS = 0.1
 QUICK_ROUNDS = 12
 """Of turns and writes: an election and the first commit take fewer."""
@@ -50,8 +46,10 @@ def overthrow(world: World, node: Node) -> None:
     absence = chance.uniform(0.5, 3.0) * timeout
     returns = chance.random() < 0.6
     world.trace.say(leader.id, "is overthrown", by=heir, seconds=absence, returns=returns)
-    if returns:
-        _hold_back_forwards(world, leader, absence + chance.uniform(0.2, 3.0) * timeout)
+    others = [each for each in world.nodes if each.runs and each.id not in (leader.id, heir)]
+    if returns and others:
+        late = absence + chance.uniform(0.5, 3.0) * timeout
+        _hold_back_forwards(world, chance.choice(others), leader, late)
     hand_over(leader, heir)
     world.turn(leader)
     ways = [(leader.id, each.id) for each in world.nodes if each is not leader]
@@ -109,15 +107,12 @@ def _heirs(leader: Node) -> list[int]:
     ]
 
 
-def _hold_back_forwards(world: World, leader: Node, seconds: float) -> None:
-    """Somebody's proposals are on their way to this leader for a long time."""
-    others = [each for each in world.nodes if each is not leader and each.runs]
-    if others:
-        other = world.chance.choice(others)
-        world.network.clog(other.id, leader.id, seconds * 1_000)
-        for _ in range(3):
-            other.propose(RequestKind.MEMBER_UPDATE, NO_CHANGE)
-        world.turn(other)
+def _hold_back_forwards(world: World, other: Node, leader: Node, seconds: float) -> None:
+    """Proposals of this member are on their way to the leader for a long time."""
+    world.network.clog(other.id, leader.id, seconds * 1_000)
+    for _ in range(3):
+        CLIENT_ACTIONS["put"](world, other)
+    world.turn(other)
 
 
 def _hurry(world: World, nodes: list[Node]) -> None:

@@ -120,7 +120,7 @@ def error_swallowed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Applier, "_apply_request", apply_if_possible)
 
 
-@mutant(38, "a forward of another term is taken")
+@mutant(38, "a forward of another term is taken", family="revolt")
 def late_forward_taken(patch: pytest.MonkeyPatch) -> None:
     """A leader takes proposals that were forwarded to it in an earlier term of its own. Their
     sender has seen an entry of a later term meanwhile, and has proposed them again.
