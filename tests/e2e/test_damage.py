@@ -35,10 +35,14 @@ def filled(shared: LiveCluster) -> None:
 
 
 def fill(cluster: LiveCluster) -> None:
-    """Values in the store, and a start after them: LevelDB then moves its log into tables."""
+    """Values in the store, and a start after them: LevelDB then moves its log into tables.
+
+    What applying them did goes to disk with the next write, which is another one.
+    """
     value = bytes(range(256)) * 256
     put_all(cluster.port("n1"), ((b"filled/%04d" % n, value) for n in range(FILLED)))
     cluster.client.wait("converged")
+    cluster.assert_serves(NODE)
     cluster.client.restart([NODE])
 
 
