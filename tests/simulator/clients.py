@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from node.machine.errors import Refusal
 from node.proto import rpc
+from tests.simulator.client import Client
 from tests.simulator.experience import experience
 from tests.simulator.history import Asked, Recorder, explain, objections
 from tests.simulator.ledger import Ledger, differences, mark
@@ -38,6 +39,7 @@ from tools.check.history import (
     RangeResponse,
     Request,
 )
+from tools.check.keyspace import Keyspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,28 +55,6 @@ WATCHERS: Final = (1, 4)
 EXPIRY_GRACE_SECONDS: Final = 1.0
 BOUNDS: Final = Bounds(steps_max=20_000, configurations_max=50_000)
 """Open outcomes are settled by the log, so good runs are far below these."""
-
-
-class Client:
-    """One client, and the request that it waits for."""
-
-    def __init__(self, name: str, home: int, chance: Random) -> None:
-        self.name = name
-        self.home = home
-        self.roams = chance.random() < 0.4
-        """Goes elsewhere after an error; others stay with their member."""
-        self.patience = chance.choice((1.0, 3.0, 10.0, 30.0))
-        """Seconds that it waits for an answer."""
-        self.polite = chance.random() < 0.6
-        """Lets the member know that it waits no longer."""
-        self.cancel: Callable[[], None] = lambda: None
-        self.asked: Asked | None = None
-        self.wire: Wire | None = None
-        self.gives_up = 0.0
-        self.fate = 0.0
-        """By how many seconds its answer will come late."""
-        self.reply: tuple[float, bytes | None, str] | None = None
-        """An answer that is on its way, and when it comes; never, if it is lost."""
 
 
 class Clients(Observer):
@@ -102,6 +82,8 @@ class Clients(Observer):
         self._late = chance.choice((0.0, 0.05, 0.2))
         self._wires: dict[int, Wire] = {}
         self._calming = False
+        self._last: Asked | None = None
+        """The last read of everything."""
         world.observers.append(self)
 
     def act(self, kind: str, node: Node) -> None:
@@ -231,6 +213,11 @@ class Clients(Observer):
         self._calming = True
         self.ledger.calming()
 
+    def looked(self) -> None:
+        """A cluster that has no majority left ends here, but what it said must have been true."""
+        if self._world.void:
+            self.judge()
+
     def calmed(self) -> None:
         """The cluster is well: see to the end of everything, and judge."""
         self.finish()
@@ -288,16 +275,18 @@ class Clients(Observer):
     def _read_all(self, client: Client, node: Node) -> None:
         leases: list[Request] = [LeaseTimeToLive(lease) for lease in self.workload.leases[-4:]]
         reads: list[Request] = [Range(EVERY, EVERY), Range(EVERY, EVERY, serializable=True)]
-        for request in reads + leases:
+        self._last = self._ask_at_last(client, node, reads[0])
+        for request in reads[1:] + leases:
             self._ask_at_last(client, node, request)
 
-    def _ask_at_last(self, client: Client, node: Node, request: Request) -> None:
+    def _ask_at_last(self, client: Client, node: Node, request: Request) -> Asked:
         wire = self._wire(node)
         assert wire is not None
         asked = self._ask(client, wire, request)
         self._until("the last request is not answered", lambda: client.asked is None)
         if asked.response is None:
             fail("the last request is refused", member=node.id, error=asked.error)
+        return asked
 
     def _bring_watchers_up_to_date(self, nodes: list[Node]) -> None:
         for watcher in self.watchers:
@@ -344,17 +333,20 @@ class Clients(Observer):
         replay = self.ledger.replay(self.recorder.asked)
         if replay.objections:
             fail("the log does not agree with what clients were told", why=replay.objections[:3])
-        last = [each for each in self.recorder.asked if each.request == Range(EVERY, EVERY)][-1]
-        if isinstance(last.response, RangeResponse):
-            kvs = {kv.key: kv for kv in last.response.kvs}
-            wrong = differences(replay.space, kvs)
-            if wrong or last.response.revision != replay.space.revision:
-                fail("the last state is not that of the log", keys=wrong)
+        self._compare_last_state(replay.space)
         objected = objections(self.history(), BOUNDS)
         if objected:
             fail("a judge objects", verdicts=Told(explain(objected)))
         for name in experience(self.recorder, self.ledger):
             self._world.marks.hit(name)
+
+    def _compare_last_state(self, space: Keyspace) -> None:
+        """What was read in the end must be what the replayed log comes to."""
+        if self._last is not None and isinstance(self._last.response, RangeResponse):
+            shown = self._last.response
+            wrong = differences(space, {kv.key: kv for kv in shown.kvs})
+            if wrong or shown.revision != space.revision:
+                fail("the last state is not that of the log", keys=wrong)
 
 
 class Told(str):

@@ -126,6 +126,28 @@ def test_acknowledged_put_that_is_lost_is_found_out(monkeypatch: pytest.MonkeyPa
     assert _find(lambda judged: judged.log and judged.judges)
 
 
+def test_run_that_cannot_be_ended_is_judged_as_far_as_it_went(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put = Machine._put
+
+    def lie(self: Machine, request: bytes) -> Applied:
+        applied = put(self, request)
+        if isinstance(applied.outcome, Answer):
+            told = Answer(applied.outcome.revision + 1, applied.outcome.body)
+            return Applied(told, applied.effects, applied.events, applied.leases)
+        return applied
+
+    monkeypatch.setattr(Machine, "_put", lie)
+    world = World(_plan(0), observed=False)
+    world.clients = Clients(world)
+    world.run(STEPS)
+
+    world.void = True
+    with pytest.raises(SimulationFailed, match="the log does not agree"):
+        world.look()
+
+
 def test_put_that_is_applied_twice_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     put = kv.put
 
