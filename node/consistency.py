@@ -288,9 +288,9 @@ class Consistency:
         if accused is not self._accused:
             self._accused = accused
             if accused:
-                self._reporter.report("corrupt", reason=REASON)
+                self._reporter.report("node.corrupt", reason=REASON)
             else:
-                self._reporter.report("corrupt_disarmed")
+                self._reporter.report("node.cleared")
 
     def _judge_states(self, conf: ConfState, now: float) -> None:
         question = self._states

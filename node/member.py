@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from node.backup import Backup
 from node.config import Limits, Ticks
+from node.consistency import REASON
 from node.loop import Loop
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
@@ -103,6 +104,11 @@ class Member:
     def is_learner(self) -> bool:
         """Whether this member has no vote."""
         return self._parts.is_learner
+
+    @property
+    def accused(self) -> bool:
+        """Whether this member's state is not to be trusted, so that nothing may be read of it."""
+        return self._parts.machine.accused
 
     @property
     def leader(self) -> int:
@@ -208,6 +214,10 @@ class Member:
             db_size=size,
             db_size_in_use=size,
             alarms=tuple(parts.machine.alarms()),
+            quarantined=REASON if parts.machine.accused else "",
+            state_checks=parts.consistency.figures.checks,
+            state_records=parts.consistency.figures.records,
+            state_mismatches=parts.consistency.figures.mismatches,
             leader_changes=figures.leader_changes,
             proposals_pending=parts.proposals.pending,
             proposals_failed=parts.proposals.failed,

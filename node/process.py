@@ -1,6 +1,7 @@
 """The running process around a member: timers, signals, the lifeline, and how it ends.
 
-    serve ──► "serving" ──► turns ──SIGTERM──► hand leadership over, finish calls ──► 0
+    serve ──► turns, until the state with which it starts has been compared with the others'
+      └──► "serving" ──► turns ──SIGTERM──► hand leadership over, finish calls ──► 0
                               ├──removed from the cluster──► finish calls ──► 76
                               ├──SIGINT──► finish calls (everybody stops, nobody to lead) ──► 0
                               └──lifeline closed: the supervisor is gone──► gone at once
@@ -112,16 +113,20 @@ class Process:
     async def _open(
         self, host: str, client_port: int, tick_seconds: float, *, campaign_first: bool
     ) -> None:
+        tune_interpreter()
+        self._tick(tick_seconds)
+        while not self._parts.consistency.may_serve():
+            await asyncio.sleep(tick_seconds)
+        if self._stopping:
+            return
         try:
             bound = await self._port.start(host, client_port)
         except OSError:
             self._events.stop()
             raise
-        tune_interpreter()
         self._reporter.report("serving", pid=os.getpid(), client_port=bound)
         if campaign_first:
             self._campaign(time.monotonic() + CAMPAIGN_SECONDS_MAX, tick_seconds)
-        self._tick(tick_seconds)
 
     def _tick(self, seconds: float) -> None:
         if self._parts.membership.removed:

@@ -84,7 +84,13 @@ class MemberStatus:
     db_size_in_use: int
     alarms: tuple[Alarm, ...] = ()
     quarantined: str = ""
-    """Why this member does not trust its disk; "" = it does."""
+    """Why this member does not trust its state and serves nobody; "" = it does."""
+    state_checks: int = 0
+    """Checksums of the whole state that were taken since start."""
+    state_records: int = 0
+    """Records that the newest of them covers."""
+    state_mismatches: int = 0
+    """Verdicts of this member, as leader, that a state is not what the others have."""
     leader_changes: int = 0
     proposals_pending: int = 0
     proposals_failed: int = 0

@@ -86,7 +86,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     alarms: int = 0
     """Bits of `AlarmFlag`."""
     quarantined: int = 0
-    """1 = this member does not trust its disk and does not serve."""
+    """1 = this member's state is not to be trusted (CORRUPT), and it does not serve."""
     paused_for_ns: int = 0
     """The longest gap between two turns of the loop since start."""
     elections: int = 0

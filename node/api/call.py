@@ -16,7 +16,7 @@ from typing import Protocol
 
 from google.protobuf.message import Message
 
-from node.api.errors import NO_LEADER, NOT_SUPPORTED_FOR_LEARNER, Fault, fault_of
+from node.api.errors import CORRUPT, NO_LEADER, NOT_SUPPORTED_FOR_LEARNER, Fault, fault_of
 from node.api.member import Member, Outcome
 from node.machine.answer import Answer
 from node.machine.errors import Refusal
@@ -38,14 +38,28 @@ class Method:
     here; a collector reads them when somebody scrapes.
     """
 
-    __slots__ = ("handled", "kind", "learner", "name", "received", "sent", "service", "started")
+    __slots__ = (
+        "accused",
+        "handled",
+        "kind",
+        "learner",
+        "name",
+        "received",
+        "sent",
+        "service",
+        "started",
+    )
 
-    def __init__(self, service: str, name: str, kind: Kind, *, learner: bool = False) -> None:
-        """Describe a method; `learner`: a member without a vote may answer it."""
+    def __init__(
+        self, service: str, name: str, kind: Kind, *, learner: bool = False, accused: bool = False
+    ) -> None:
+        """Describe a method; `learner`: a member without a vote may answer it; `accused`: so may
+        one whose state is corrupt, because the answer does not depend on the keyspace."""
         self.service = service
         self.name = name
         self.kind = kind
         self.learner = learner
+        self.accused = accused
         self.started = 0
         self.received = 0
         """Messages of streams; a unary call's one message is counted by `started`."""
@@ -257,6 +271,8 @@ def refusal_of(member: Member, method: Method, metadata: Metadata) -> Fault | No
     """Why a call is not even begun."""
     if member.is_learner and not method.learner:
         return NOT_SUPPORTED_FOR_LEARNER
+    if member.accused and not method.accused:
+        return CORRUPT
     if requires_leader(metadata) and not member.leader:
         return NO_LEADER
     return None

@@ -25,6 +25,7 @@ from google.protobuf.message import DecodeError
 
 from node.api.call import Call, StreamCall, refusal_of, requires_leader
 from node.api.errors import (
+    CORRUPT,
     Fault,
     malformed_message,
 )
@@ -286,6 +287,12 @@ class GrpcConnection(asyncio.Protocol):
             call.fail(fault)
         self.grpc.goaway(fault.text)
         self.touch()
+
+    def expire_accused(self) -> None:
+        """End the streams that show a state which is not to be trusted."""
+        for call in list(self._streams.values()):
+            if not call.method.accused:
+                call.fail(CORRUPT)
 
     def expire_leaderless(self, fault: Fault) -> None:
         """End the streams whose clients want to be told when there is no leader."""

@@ -1,9 +1,11 @@
-"""grpc.health.v1.Health: the server as a whole serves until it stops; services have no state."""
+"""grpc.health.v1.Health: the server as a whole serves until it stops, unless its state is corrupt;
+services have no state."""
 
 from __future__ import annotations
 
 from node.api.call import Call, StreamCall
 from node.api.errors import Fault
+from node.api.member import Member
 from node.proto import health
 from transport.grpc import Status
 
@@ -17,10 +19,12 @@ UNKNOWN_SERVICE = Fault(Status.NOT_FOUND, "unknown service")
 class Health:
     """Check, Watch. The only known service name is "", the server itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, member: Member) -> None:
         """Begin serving."""
+        self._member = member
         self._watchers: set[HealthWatch] = set()
         self._stopped = False
+        self._told = False
 
     def check(self, call: Call, message: bytes) -> None:
         """Tell whether the server serves."""
@@ -39,9 +43,17 @@ class Health:
         for watcher in list(self._watchers):
             watcher.tell()
 
+    def poll(self) -> None:
+        """Tell those who watch when the alarm is raised or disarmed."""
+        if self._member.accused is not self._told:
+            self._told = self._member.accused
+            for watcher in list(self._watchers):
+                watcher.tell()
+
     def encoded(self, service: str) -> bytes:
         """The state of a service as a response."""
-        status = _UNKNOWN if service else _NOT_SERVING if self._stopped else _SERVING
+        serves = not self._stopped and not self._member.accused
+        status = _UNKNOWN if service else _SERVING if serves else _NOT_SERVING
         return health.HealthCheckResponse(status=status).SerializeToString()
 
 
@@ -69,7 +81,7 @@ class HealthWatch:
         """A server stream's client says nothing after its request."""
 
     def pause(self) -> None:
-        """Nothing to hold back: at most two messages are ever sent."""
+        """Nothing to hold back: a message is some bytes, and alarms are rare."""
 
     def resume(self) -> None:
         """See `pause`."""

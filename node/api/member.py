@@ -74,6 +74,10 @@ class Member(Protocol):
         """True while this member has no vote; asked once per request, so cheap."""
 
     @property
+    def accused(self) -> bool:
+        """True while the CORRUPT alarm is raised for this member, or for nobody; as cheap."""
+
+    @property
     def leader(self) -> int:
         """Member id of the known leader, 0 = none; asked per request, so cheap."""
 

@@ -159,8 +159,11 @@ def _storage(status: MemberStatus, quota: int) -> Iterator[Metric]:
     )
     yield _gauge("conclave_writer_batches", "Batches waiting.", status.writer_batches)
     yield _gauge(
-        "conclave_quarantined", "1 if it does not trust its disk.", bool(status.quarantined)
+        "conclave_quarantined", "1 if it does not trust its state.", bool(status.quarantined)
     )
+    yield _counter("conclave_state_checks", "Checks of the whole state.", status.state_checks)
+    yield _gauge("conclave_state_records", "Records in the newest check.", status.state_records)
+    yield _counter("conclave_state_mismatches", "Verdicts against states.", status.state_mismatches)
 
 
 def _sync(name: str, times: SyncTimes) -> Metric:

@@ -203,6 +203,9 @@ class ClientPort:
         self._expire(now)
         self.services.poll()
         self._send_silent_away(now)
+        if self.member.accused:
+            for connection in list(self._grpc):
+                connection.expire_accused()
         patience = LEADERLESS_ELECTIONS * self.member.election_timeout_seconds()
         if self.member.leaderless_seconds() > patience:
             for connection in list(self._grpc):

@@ -32,6 +32,8 @@ ELECTION = "v3electionpb.Election"
 HEALTH = "grpc.health.v1.Health"
 
 SERVICES = frozenset({KV, WATCH, LEASE, CLUSTER, MAINTENANCE, AUTH, LOCK, ELECTION, HEALTH})
+UNAFFECTED = frozenset({CLUSTER, MAINTENANCE, HEALTH})
+"""What a member whose state is corrupt still answers; not the stream that hands its state out."""
 
 
 class Services:
@@ -42,7 +44,7 @@ class Services:
         self.unary: dict[str, tuple[Method, UnaryHandler]] = {}
         self.streams: dict[str, tuple[Method, StreamHandler]] = {}
         self._kv = Kv(member)
-        self._health = Health()
+        self._health = Health(member)
         lease = Lease(member, chance)
         maintenance = Maintenance(member)
         self._unary(KV, "Range", self._kv.range, learner=True)  # judges `serializable` itself
@@ -97,9 +99,10 @@ class Services:
         return unknown_method(service, method)
 
     def poll(self) -> None:
-        """Look after answers that wait for work in the background; called by the sweep."""
+        """Look after what changes without a request; called by the sweep."""
         self._kv.poll()
         self._queues.poll()
+        self._health.poll()
 
     def stop(self) -> None:
         """The server takes no more calls."""
@@ -108,11 +111,12 @@ class Services:
     def _unary(
         self, service: str, name: str, handler: UnaryHandler, *, learner: bool = False
     ) -> None:
-        method = Method(service, name, Kind.UNARY, learner=learner)
+        accused = service in UNAFFECTED
+        method = Method(service, name, Kind.UNARY, learner=learner, accused=accused)
         self.unary[method.path] = (method, handler)
 
     def _stream(
         self, service: str, name: str, kind: Kind, handler: StreamHandler, *, learner: bool = False
     ) -> None:
-        method = Method(service, name, kind, learner=learner)
+        method = Method(service, name, kind, learner=learner, accused=service == HEALTH)
         self.streams[method.path] = (method, handler)

@@ -116,7 +116,7 @@ def test_entryThatIsAppliedDifferently_isFoundByTheNextCheckpoint(
 
     cluster.until(accused(cluster, odd.id), seconds=3)
     cluster.tick(50)
-    assert [node.id for node in cluster if node.journal.count("corrupt")] == [odd.id]
+    assert [node.id for node in cluster if node.journal.count("node.corrupt")] == [odd.id]
 
 
 def test_differentAnswer_withoutADifferentRecord_isFoundAsWell(
@@ -338,8 +338,8 @@ def test_disarmedAlarm_comesBack_asLongAsTheStateDiffers() -> None:
     cluster.tick(20)
     disarm(cluster, node.id)
 
-    assert node.journal.count("corrupt") == 1
-    cluster.until(lambda: node.journal.count("corrupt") == 2, seconds=3)
+    assert node.journal.count("node.corrupt") == 1
+    cluster.until(lambda: node.journal.count("node.corrupt") == 2, seconds=3)
 
 
 def test_replacedMember_takesItsAlarmAlong() -> None:

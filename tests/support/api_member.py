@@ -63,7 +63,7 @@ class ApiMember:
         self.paused: set[int] = set()
         """Watch streams whose clients do not read."""
         self._view = MemoryView()
-        self.machine = Machine(self._view)
+        self.machine = Machine(self._view, member_id=self.identity.member_id)
         self._hub = WatchHub(self.machine, self.header)
         self._sinks: dict[int, Sink] = {}
         self._expiry = LeaseExpiry(0.0)
@@ -81,6 +81,11 @@ class ApiMember:
         self._jumped = 0.0
 
     # The Member port.
+
+    @property
+    def accused(self) -> bool:
+        """Whether the CORRUPT alarm was raised for it."""
+        return self.machine.accused
 
     def leaderless_seconds(self) -> float:
         """Seconds since the leader was taken away."""
@@ -105,7 +110,7 @@ class ApiMember:
             compact_revision=self.machine.compact_revision,
             db_size=4096,
             db_size_in_use=2048,
-            alarms=self.alarms,
+            alarms=self.alarms or tuple(self.machine.alarms()),
             proposals_pending=self._proposals.pending,
             sync_times=SyncTimes((0.001, 0.01), (3, 1, 0), 0.007),
         )

@@ -17,7 +17,7 @@ from tools.cli.table import columns, printable
 
 KNOWN_FIELDS = frozenset({"seq", "ts", "t_ms", "type", "node"})
 YEARS = (1970, 9999)
-ALARMING = ("lost", "exited", "failed", "quarantined", "crashed")
+ALARMING = ("lost", "exited", "failed", "quarantined", "crashed", "corrupt", "differs")
 GOOD = ("elected", "regained", "serving", "ready")
 
 

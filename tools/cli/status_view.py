@@ -46,7 +46,7 @@ def status_lines(
     rows = [[paint(title, "bold") for title, _ in chosen]]
     rows += [[cell(node, paint) for _, cell in chosen] for node in nodes]
     lines += columns(rows)
-    lines += [paint(line, "red") for line in unexpected_ends(nodes)]
+    lines += [paint(line, "red") for line in [*unexpected_ends(nodes), *corrupt_states(nodes)]]
     return lines + link_lines(document["links"], paint) if wide else lines
 
 
@@ -84,6 +84,21 @@ def unexpected_ends(nodes: Sequence[NodeDocument]) -> list[str]:
         printable(f"{node['name']}: {': '.join(filter(None, (ended['reason'], ended['detail'])))}")
         for node in nodes
         if node["state"] in ENDED and (ended := node["exit"]) and not ended["expected"]
+    ]
+
+
+def corrupt_states(nodes: Sequence[NodeDocument]) -> list[str]:
+    """Who serves nobody because of its state, and the way out."""
+    names = [printable(node["name"]) for node in nodes if "corrupt" in node["faults"]]
+    if len(names) > 1 and len(names) == sum("alarm" in node["faults"] for node in nodes):
+        return [
+            "the members' states differ and no majority agrees; nobody serves: "
+            "conclave replace the one that you do not trust, then etcdctl alarm disarm"
+        ]
+    return [
+        f"{name}: corrupt: its state differs from the others'; it serves nobody: "
+        f"conclave replace {name}"
+        for name in names
     ]
 
 
