@@ -194,6 +194,8 @@ def _faults(node: Node, page: Status | None) -> list[str]:
     faults = ["pause"] if node.state is State.PAUSED else []
     # A quarantined node does not run, so that it has no page that could say so.
     if node.exit is not None and node.exit["reason"] == ExitClass.QUARANTINE.value:
+        faults.append("quarantine")
+    if page is not None and page.corrupt:
         faults.append("corrupt")
     if page is not None and page.alarms:
         faults.append("alarm")

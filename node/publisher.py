@@ -114,7 +114,7 @@ class Publisher:
                 sync_p50_ns=syncs.p50_us * 1000,
                 sync_p99_ns=syncs.p99_us * 1000,
                 alarms=sum({1 << (alarm.kind - 1) for alarm in parts.machine.alarms()}),
-                quarantined=int(parts.machine.accused),
+                corrupt=int(parts.machine.accused),
                 paused_for_ns=int(figures.paused_seconds * 1e9),
                 leader_changes=figures.leader_changes,
                 proposals_pending=parts.proposals.pending,

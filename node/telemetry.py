@@ -85,7 +85,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sync_p99_ns: int = 0
     alarms: int = 0
     """Bits of `AlarmFlag`."""
-    quarantined: int = 0
+    corrupt: int = 0
     """1 = this member's state is not to be trusted (CORRUPT), and it does not serve."""
     paused_for_ns: int = 0
     """The longest gap between two turns of the loop since start."""

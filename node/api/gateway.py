@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from node.api.call import Call, Method, StreamCall, refusal_of
-from node.api.errors import Fault
+from node.api.errors import CORRUPT, Fault
 from node.api.json_message import BadJson, document_of, documents, encode, fill
 from node.api.member import Member
 from node.api.service import CLUSTER, ELECTION, KV, LEASE, LOCK, MAINTENANCE, WATCH, Services
@@ -238,6 +238,10 @@ class Exchange:
 
     def send(self, call_id: int, message: bytes) -> None:
         """One answer of a stream."""
+        stream = self._stream
+        if stream is not None and self.member.accused and not stream.method.accused:
+            stream.fail(CORRUPT)
+            return
         result = document_of(self._answered.FromString(message))
         self._write({"result": result}, 200)
 

@@ -69,7 +69,7 @@ def test_page_size_is_fixed_and_modest(path: str) -> None:
 def test_newest_status_is_read_whole(path: str) -> None:
     page, reader = StatusPage(path), StatusPageReader(path)
     page.publish(status(term=1))
-    newest = status(term=2, role=RoleCode.LEADER, leader=2**64 - 1, commit=10, quarantined=1)
+    newest = status(term=2, role=RoleCode.LEADER, leader=2**64 - 1, commit=10, corrupt=1)
     page.publish(newest)
 
     assert reader.status() == newest
