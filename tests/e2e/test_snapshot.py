@@ -94,7 +94,7 @@ def test_snapshot_that_is_cut_short_is_sent_again(cluster: LiveCluster, victim: 
     leave_behind(cluster, node, "cut")
     since = cluster.last_event()
 
-    cluster.client.start([node])
+    cluster.client.start([node], wait=False)  # it serves once its new state has been compared
     await_growth(cluster.data / node / "db", PART_BYTES)
     name = node if victim == "follower" else leader
     os.kill(cluster.pid(name), signal.SIGKILL)
@@ -103,6 +103,7 @@ def test_snapshot_that_is_cut_short_is_sent_again(cluster: LiveCluster, victim: 
 
     cluster.client.start([name])
     cluster.await_event(since, INSTALLED, node)
+    cluster.client.wait(f"node {node}=running")
     contents = cluster.assert_equal_contents()
     assert sum(record.value == value for record in contents) == 160
     cluster.assert_serves(node)
