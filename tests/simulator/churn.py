@@ -47,14 +47,14 @@ def add(world: World, node: Node) -> None:
 def promote(world: World, node: Node) -> None:
     """A learner that may be ready becomes a voter."""
     if node.runs and node.parts.conf.learners:
-        _ask(world, node, RequestKind.MEMBER_PROMOTE, world.chance.choice(node.parts.conf.learners))
+        ask(world, node, RequestKind.MEMBER_PROMOTE, world.chance.choice(node.parts.conf.learners))
 
 
 def remove(world: World, node: Node) -> None:
     """Any member, the leader and the one that is asked included."""
     if node.runs and len(node.parts.conf.voters) > 1:
         members = sorted({*node.parts.conf.voters, *node.parts.conf.learners})
-        _ask(world, node, RequestKind.MEMBER_REMOVE, world.chance.choice(members))
+        ask(world, node, RequestKind.MEMBER_REMOVE, world.chance.choice(members))
 
 
 def replace(world: World, node: Node) -> None:
@@ -87,7 +87,7 @@ def readd(world: World, node: Node) -> None:
         if isinstance(outcome, Answer):
             fail("a removed member was added again", member=member, at=node.id)
 
-    _ask(world, node, RequestKind.MEMBER_ADD, member, done=refused)
+    ask(world, node, RequestKind.MEMBER_ADD, member, done=refused)
 
 
 CHURN_ACTIONS = {each.__name__: each for each in (add, promote, remove, replace, race, readd)}
@@ -98,10 +98,10 @@ def _add(world: World, node: Node, joiner: Node, *, learner: bool) -> None:
         if isinstance(outcome, Answer):
             world.later(world.chance.uniform(0, 1), lambda: world.start(joiner))
 
-    _ask(world, node, RequestKind.MEMBER_ADD, joiner.id, learner=learner, done=added)
+    ask(world, node, RequestKind.MEMBER_ADD, joiner.id, learner=learner, done=added)
 
 
-def _ask(
+def ask(
     world: World,
     node: Node,
     kind: RequestKind,
@@ -110,6 +110,7 @@ def _ask(
     learner: bool = False,
     done: Callable[[Outcome], None] = lambda outcome: None,
 ) -> None:
+    """Ask `node` for a change of the members, as a client would."""
     call: Call[Outcome] = Call()
     node.process.requests.append(call)
     world.trace.say(node.id, "asks", kind=kind.name, member=member, learner=learner)

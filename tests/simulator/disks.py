@@ -14,10 +14,12 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from node.machine.envelope import RequestKind
 from node.raft.message import Entry
 from store.boot import MemoryStore
 from store.errors import DiskFailed, Quarantined
 from store.writer import SteppedWriter
+from tests.simulator.churn import add, ask
 from tests.simulator.disk_fault import STAGES, Fault, MachineDied
 from tests.simulator.observer import Observer, fail
 from tests.simulator.simulated_disk import SimulatedDisk
@@ -288,6 +290,16 @@ def damage_record(world: World, node: Node) -> None:
             world.trace.say(node.id, "is damaged", what=disk.damage())
 
 
+def replace_lost(world: World, node: Node) -> None:
+    """A member whose disk is lost is removed and somebody new is added, as an operator would do."""
+    if node.runs and world.plan.spares:
+        members = {*node.parts.conf.voters, *node.parts.conf.learners}
+        lost = [member for member in world.gone if member in members]
+        if lost:
+            ask(world, node, RequestKind.MEMBER_REMOVE, lost[0])
+            add(world, node)
+
+
 def may_damage(world: World, node: Node) -> bool:
     """Whether the cluster can do without this member for ever."""
     disk = disk_of(node)
@@ -307,6 +319,7 @@ DISK_ACTIONS = {
     "lose_tail": lose_tail,
     "lose_middle": lose_middle,
     "damage_record": damage_record,
+    "replace_lost": replace_lost,
 }
 
 DISK_WEIGHTS = {
@@ -322,4 +335,5 @@ DISK_WEIGHTS = {
     "lose_tail": 0.04,
     "lose_middle": 0.03,
     "damage_record": 0.05,
+    "replace_lost": 0.5,
 }
