@@ -58,9 +58,8 @@ class Calm:
             SimulationFailed: something does not come to pass in its time.
         """
         world = self._world
-        for observer in list(world.observers):
-            if hasattr(observer, "calming"):
-                observer.calming()
+        for observer in world.observers:
+            observer.calming()
         self._end_faults()
         if world.hopeless():
             world.void = True
