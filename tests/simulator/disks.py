@@ -134,7 +134,8 @@ def open_store(world: World, node: Node) -> MemoryStore:
     Raises:
         Quarantined: it must not be trusted.
         MachineDied: in the middle of it, or because it cannot be opened now.
-        SimulationFailed: it was trusted although acknowledged writes are missing.
+        SimulationFailed: it was trusted although acknowledged writes are missing, or refused
+            although nothing was done to it.
     """
     disk = disk_of(node)
     try:
@@ -147,7 +148,9 @@ def open_store(world: World, node: Node) -> MemoryStore:
     except DiskFailed as failure:
         world.marks.hit("disk_full_start")
         raise MachineDied(failure.reason) from failure
-    except Quarantined:
+    except Quarantined as refusal:
+        if not disk.damaged:
+            fail("a good disk is refused", member=node.id, because=refusal.reason)
         world.marks.hit("quarantine_entered")
         raise
     if disk.must_refuse:

@@ -257,6 +257,7 @@ class SimulatedDisk(MemoryEngine):
         """One bit of the mark is flipped. The other slot is all that a start needs."""
         if self.mark_slots is not None:
             self.mark_slots[:] = self._flipped(bytes(self.mark_slots))
+            self.damaged = "a bit of the mark is flipped"
 
     def mend(self) -> None:
         """No more faults; damage stays."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
 import pytest
 
 from node.config import Limits
+from store.commit import Admitted, figures_of
 from store.errors import Quarantined
 from tests.simulator.actions import WEIGHTS
 from tests.simulator.clients import CLIENT_WEIGHTS
 from tests.simulator.disk_fault import STAGES, Fault
 from tests.simulator.disks import DISK_WEIGHTS, disk_of
 from tests.simulator.equipment import plan_of
+from tests.simulator.observer import SimulationFailed
 from tests.simulator.plan import PACE, Plan, Weather
 from tests.simulator.world import World
 
@@ -112,6 +115,26 @@ def test_lost_member_stays_out_and_the_others_go_on() -> None:
     with pytest.raises(Quarantined):
         node.start()
     world.calm()
+
+
+def test_mark_that_runs_ahead_of_the_disk_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that refuses a disk to which nothing was done is as wrong as one that trusts it."""
+    world = quiet_world()
+    node = world.cluster.followers()[0]
+    committer = node.process.store.writer._committer
+
+    def hasty(group: Sequence[Admitted]) -> None:
+        committer._mark.update(figures_of(committer._meta, group[-1].head))
+        committer._engine.write([])
+
+    monkeypatch.setattr(committer, "write", hasty)
+    leader = world.cluster.leader
+    assert leader is not None
+    leader.put(b"key", b"value")
+    world.let_pass(3)
+    world.crash(node, returns=False)
+    with pytest.raises(SimulationFailed, match="a good disk is refused"):
+        world.start(node)
 
 
 def test_process_whose_write_fails_is_replaced_by_one_that_catches_up() -> None:
