@@ -108,6 +108,7 @@ MEMBERSHIP = {
     "change_busy": "a change met another one under way",
     "change_overwritten": "a change in the log was overwritten by another leader's entry",
     "change_asked_again": "a change lost with its leader was asked for again",
+    "unknown_leader_met": "a member was told of a leader that its configuration does not name",
     "joined_by_snapshot": "a new member learnt the configuration from a snapshot",
 }
 

@@ -181,11 +181,12 @@ CHURN = (
     "promote_and_transfer",
     "borrow_url",
     "expel",
+    "estrange",
     "hang_behind_change",
 )
 FAULTS_BY_FAMILY: dict[str, tuple[str, ...]] = {
     "steady": (),
-    "churn": CHURN,
+    "churn": (*CHURN, "strand"),
     "tiny": (),
     "compaction": ("compact", "kill", "outrun"),
     "leases": ("lease", "watch"),

@@ -29,7 +29,7 @@ NOBODY = 0xFFFF
 """A member id that no run uses."""
 AT_ONCE = 8
 """Fillers that wait for an answer at a time, unless a member takes fewer."""
-MOVES = ("stall", "crash", "mute", "mute", "nothing")
+MOVES = ("stall", "crash", "mute", "mute", "mute", "nothing")
 
 
 def strand(world: World, node: Node) -> None:
@@ -124,6 +124,34 @@ def expel(world: World, node: Node) -> None:
     leader.member.change_members(RequestKind.MEMBER_REMOVE, rpc.Member(ID=victim), gone)
 
 
+def estrange(world: World, node: Node) -> None:
+    """A member is away while another one joins, and comes back when that one leads."""
+    leader = world.cluster.leader
+    if leader is None or node is leader or not node.runs or not world.plan.spares:
+        return
+    timeout = world.plan.timeout_ms / 1_000
+    known = {*node.parts.conf.voters, *node.parts.conf.learners}
+    world.trace.say(node.id, "is estranged")
+    _cut_off(world, node.id, 8.0)
+    CHURN_ACTIONS["add"](world, leader)
+
+    def promote() -> None:
+        now = world.cluster.leader
+        if now is not None:
+            CHURN_ACTIONS["promote"](world, now)
+
+    def crown() -> None:
+        now = world.cluster.leader
+        new = [v for v in now.parts.conf.voters if v not in known] if now is not None else []
+        if now is not None and new and now.id not in new:
+            now.member.transfer_leader(world.chance.choice(new), Call[Refusal | None]())
+
+    for after in (2.5, 3.5, 4.5):
+        world.later(after * timeout, promote)
+    for after in (3.0, 5.0, 6.0, 7.0):
+        world.later(after * timeout, crown)
+
+
 def hang_behind_change(world: World, node: Node) -> None:
     """A voter learns that a change is committed while its disk hangs, and then hears no more."""
     leader = world.cluster.leader
@@ -160,6 +188,9 @@ def borrow_url(world: World, node: Node) -> None:
 
     world.trace.say(leader.id, "borrows a URL", of=joiner)
     leader.propose(RequestKind.MEMBER_UPDATE, call(joiner).SerializeToString())
+    world.turn(leader)  # so that it stands before the change that it spoils
+    if leader.life is not life:
+        return
     added = rpc.Member(ID=joiner, peerURLs=[f"unix://n{joiner}"], isLearner=True)
     leader.member.change_members(RequestKind.MEMBER_ADD, added, give_back)
 
@@ -262,6 +293,7 @@ SITUATIONS: dict[str, Action] = {
         promote_and_transfer,
         borrow_url,
         expel,
+        estrange,
         hang_behind_change,
     )
 }
@@ -269,8 +301,9 @@ SITUATION_WEIGHTS = {
     "strand": 0.25,
     "outrun": 0.5,
     "rush": 0.15,
-    "promote_and_transfer": 0.8,
-    "borrow_url": 0.4,
-    "expel": 0.3,
+    "promote_and_transfer": 2.0,
+    "borrow_url": 0.5,
+    "expel": 0.4,
+    "estrange": 0.3,
     "hang_behind_change": 0.3,
 }

@@ -169,6 +169,16 @@ class MembershipSightings(Check):
     def began(self, subject: Subject) -> None:
         membership = subject.parts.membership
         subject.facts["exit"] = 0
+        connections = subject.parts.connections
+        known = connections._welcome
+
+        def welcome(leader: int) -> None:
+            before = len(connections._guests)
+            known(leader)
+            if len(connections._guests) > before:
+                self.hit("unknown_leader_met")
+
+        connections._welcome = welcome  # type: ignore[method-assign]
         overhear(membership, "_judge", lambda verdict, _, ask: self._judged(verdict, ask))
         overhear(membership, "take", lambda _, sender, calls: self._called(calls))
         usual = membership.term_applied
