@@ -47,7 +47,15 @@ class Election(Check):
             self.ledger.lead(message.term, subject.id, subject.number)
 
     def asked_for_vote(self, subject: Subject, message: Vote) -> None:
+        """Nor does anybody campaign who has not applied a change that it knows to be committed: it
+        would count another majority than others (etcd #12133)."""
         self.ledger.vote(subject.id, message.term, subject.id)
+        raft = subject.raft
+        if raft.term == message.term and raft.role is Role.CANDIDATE:
+            applied, commit = subject.applied, subject.log.commit
+            waiting = [each for each in subject.log.conf_indexes if applied < each <= commit]
+            if waiting:
+                fail("campaigns with a change not applied", member=subject.id, waiting=waiting)
 
     def answered_vote(self, subject: Subject, message: VoteReply) -> None:
         if message.granted:
