@@ -3,6 +3,8 @@
     overthrow    hands over to another and is cut off in that moment, while the others are quick;
                  reads are asked of it, forwards wait on the way to it, and later it may be given
                  the lead again
+    stillborn    hands over to another who is cut off before it can ask for a vote, and comes back
+                 with a term of its own, while the leader leads on
     oversleep    is stopped for longer than a lease lasts, while clients renew theirs elsewhere
 
 Independent faults seldom do this: a transfer takes a moment only, and who is cut off at another
@@ -56,11 +58,31 @@ def overthrow(world: World, node: Node) -> None:
     ways += [(to, sender) for sender, to in ways]
     world.network.cut_more(ways)
     world.later(absence, lambda: world.network.join_ways(ways))
+    if chance.random() < 0.4:
+        _hang_disk(world, leader, absence + chance.uniform(0.1, 0.6) * timeout)
     _hurry(world, [each for each in world.nodes if each is not leader])
     _ask(world, leader, absence / READS, READS)
     if returns:
         again = chance.random() < 0.5
         world.later(absence + timeout * 0.3, lambda: _give_back(world, leader, again=again))
+
+
+def stillborn(world: World, node: Node) -> None:
+    """See the module's docstring."""
+    leader = world.cluster.leader
+    heirs = _heirs(leader) if leader is not None else []
+    if leader is None or not heirs:
+        return
+    heir = world.cluster[world.chance.choice(heirs)]
+    seconds = world.chance.uniform(0.2, 3.0) * world.plan.timeout_ms / 1_000
+    world.trace.say(heir.id, "is stillborn", seconds=seconds)
+    hand_over(leader, heir.id)
+    world.turn(leader)
+    ways = [(heir.id, each.id) for each in world.nodes if each is not heir]
+    ways += [(to, sender) for sender, to in ways]
+    world.network.cut_more(ways)
+    world.later(seconds, lambda: world.network.join_ways(ways))
+    _hurry(world, [heir])
 
 
 def oversleep(world: World, node: Node) -> None:
@@ -115,6 +137,20 @@ def _hold_back_forwards(world: World, other: Node, leader: Node, seconds: float)
     world.turn(other)
 
 
+def _hang_disk(world: World, node: Node, seconds: float) -> None:
+    """What clients ask of this member is under way to its disk for a while."""
+    life = node.life
+    node.stalled = node.runs
+    for _ in range(3):
+        CLIENT_ACTIONS["put"](world, node)
+
+    def flow() -> None:
+        if node.life is life:
+            node.stalled = False
+
+    world.later(seconds, flow)
+
+
 def _hurry(world: World, nodes: list[Node]) -> None:
     """These do at once what they can."""
     for _ in range(QUICK_ROUNDS):
@@ -146,8 +182,15 @@ def _give_back(world: World, node: Node, *, again: bool) -> None:
         world.later(seconds, lambda: overthrow(world, node))
 
 
-COUPS: dict[str, Action] = {each.__name__: each for each in (overthrow, oversleep)}
-COUP_WEIGHTS = {"overthrow": 0.6, "oversleep": 0.15, "put": 8.0, "read": 7.0, "lease": 3.0}
+COUPS: dict[str, Action] = {each.__name__: each for each in (overthrow, stillborn, oversleep)}
+COUP_WEIGHTS = {
+    "overthrow": 0.6,
+    "stillborn": 0.2,
+    "oversleep": 0.15,
+    "put": 8.0,
+    "read": 7.0,
+    "lease": 3.0,
+}
 REVOLT = "revolt"
 """Asks for a run of coups where a family could be asked for."""
 SHARE = 0.12
