@@ -104,6 +104,7 @@ def _shoot(quarry: Quarry, seed: int, steps: int | None) -> Quarry:
         how = "another trace under another PYTHONHASHSEED"
         return replace(quarry, seed=seed, how=how) if wrong else quarry
     plan = plan_of(seed, steps, mutant.family)
+    plan = replace(plan, weights={**plan.weights, **mutant.weights})
     with planted(mutant, blind=quarry.blind):
         result = simulate(plan)
     if not result.failure:

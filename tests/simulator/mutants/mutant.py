@@ -12,8 +12,8 @@ to be seen from outside as well.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from inspect import getdoc
 
 import pytest
@@ -36,6 +36,8 @@ class Mutant:
     name: str
     plant: Plant
     family: str | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Actions that happen as often as this while it is hunted, because it needs them."""
     hash_seeds: bool = False
     """The bug shows only in a comparison of two runs under different PYTHONHASHSEED."""
 
@@ -51,12 +53,17 @@ class Mutant:
 
 
 def mutant(
-    number: int, name: str, *, family: str | None = None, hash_seeds: bool = False
+    number: int,
+    name: str,
+    *,
+    family: str | None = None,
+    weights: Mapping[str, float] | None = None,
+    hash_seeds: bool = False,
 ) -> Callable[[Plant], Mutant]:
     """Make a mutant of a function that plants it."""
 
     def make(plant: Plant) -> Mutant:
-        return Mutant(number, name, plant, family, hash_seeds)
+        return Mutant(number, name, plant, family, weights or {}, hash_seeds)
 
     return make
 

@@ -104,7 +104,7 @@ def order_leaks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(roster, "members_of", members_of)
 
 
-@mutant(37, "an error while applying is swallowed")
+@mutant(37, "an error while applying is swallowed", weights={"damage_record": 1.0})
 def error_swallowed(patch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong with one entry is passed over, so that the member lives on without its
     effects, in a state that nobody else has.

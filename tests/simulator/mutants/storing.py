@@ -20,6 +20,9 @@ from store.log import Batch, Install, Position
 from store.record import HardState
 from tests.simulator.mutants.mutant import mutant
 
+OUTRUN = {"outrun": 1.0}
+"""Followers whose logs are left behind, so that snapshots travel."""
+
 
 @mutant(24, "an install carries neither term nor vote", family="compaction")
 def install_forgets_vote(patch: pytest.MonkeyPatch) -> None:
@@ -39,7 +42,7 @@ def install_forgets_vote(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "_take_install", forgetful_install)
 
 
-@mutant(25, "a snapshot behind the commit is installed", family="compaction")
+@mutant(25, "a snapshot behind the commit is installed", family="compaction", weights=OUTRUN)
 def old_snapshot_installed(patch: pytest.MonkeyPatch) -> None:
     """A snapshot that was overtaken on its way is not declined, so the member goes back in time and
     forgets what it has acknowledged and applied.

@@ -128,7 +128,7 @@ def pre_vote_raises_term(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(step, "_accept_later_term", accept_later_term)
 
 
-@mutant(23, "a leader of an earlier term gets no answer")
+@mutant(23, "a leader of an earlier term gets no answer", family="revolt")
 def ignore_earlier_leader(patch: pytest.MonkeyPatch) -> None:
     """A member whose term ran ahead ignores the leader's messages in silence. The leader never
     learns of the later term, the member can neither be led nor elected: it is locked out for good.
