@@ -160,14 +160,15 @@ def hang_behind_change(world: World, node: Node) -> None:
     life, timeout = node.life, world.plan.timeout_ms / 1_000
     node.stalled = True
     world.trace.say(node.id, "hangs behind a change")
-    CHURN_ACTIONS["add"](world, leader)
+    for change in ("add", "promote"):
+        CHURN_ACTIONS[change](world, leader)
 
     def flow() -> None:
         if node.life is life:
             node.stalled = False
 
-    world.later(world.chance.uniform(0.2, 0.8) * timeout, lambda: _cut_off(world, node.id, 4.0))
-    world.later(4.0 * timeout, flow)
+    world.later(world.chance.uniform(0.4, 1.0) * timeout, lambda: _cut_off(world, node.id, 4.0))
+    world.later(4.5 * timeout, flow)
 
 
 def borrow_url(world: World, node: Node) -> None:
@@ -260,8 +261,10 @@ def _disturb(world: World, node: Node, move: str) -> None:
     world.trace.say(node.id, "installs", move=move)
     node.stalled = True
     node.read()
-    if move == "stall":
-        _cut_off(world, node.id, 4.0)
+    timeouts = world.chance.uniform(1.0, 4.0)
+    if move == "stall":  # long enough to campaign meanwhile
+        timeouts = 4.0
+        _cut_off(world, node.id, timeouts)
 
     def go_on() -> None:
         if node.life is life and move == "crash":
@@ -269,7 +272,7 @@ def _disturb(world: World, node: Node, move: str) -> None:
         elif node.life is life:
             node.stalled = False
 
-    world.later(world.chance.uniform(1.0, 4.0) * world.plan.timeout_ms / 1_000, go_on)
+    world.later(timeouts * world.plan.timeout_ms / 1_000, go_on)
 
 
 def _once(owner: object, name: str, before: Callable[[], None]) -> None:
@@ -305,5 +308,5 @@ SITUATION_WEIGHTS = {
     "borrow_url": 0.5,
     "expel": 0.4,
     "estrange": 0.3,
-    "hang_behind_change": 0.3,
+    "hang_behind_change": 0.5,
 }

@@ -361,3 +361,15 @@ def test_windowWithoutBound_isFound(unguarded: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(SimulationFailed, match="a window is too large"):
         watched.look()
+
+
+def test_entryThatIsStableOnlyInMemory_isFound() -> None:
+    watched = Watched()
+    watched.cluster.put(3)
+    watched.cluster.converge()
+    node = watched.cluster[2]
+
+    del node.engine._values[record.entry_key(node.applied)]
+
+    with pytest.raises(SimulationFailed, match="not on disk as it is in the log"):
+        watched.cluster.put(1)
