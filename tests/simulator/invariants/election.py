@@ -16,6 +16,7 @@ from tests.simulator.observer import fail
 
 LEADERS = (Append, Heartbeat, InstallSnapshot, TimeoutNow)
 """What only a leader says."""
+CAMPAIGNING = (Role.PRE_CANDIDATE, Role.CANDIDATE)
 
 
 class Election(Check):
@@ -36,6 +37,8 @@ class Election(Check):
             subject.facts["led"] = raft.term
             if self.ledger.lead(raft.term, subject.id, subject.number):
                 self._open_term(subject)
+        elif raft.role in CAMPAIGNING:
+            self._check_campaign(subject)
 
     def written(self, subject: Subject) -> None:
         head = subject.platter.head
@@ -47,19 +50,19 @@ class Election(Check):
             self.ledger.lead(message.term, subject.id, subject.number)
 
     def asked_for_vote(self, subject: Subject, message: Vote) -> None:
-        """Nor does anybody campaign who has not applied a change that it knows to be committed: it
-        would count another majority than others (etcd #12133)."""
         self.ledger.vote(subject.id, message.term, subject.id)
-        raft = subject.raft
-        if raft.term == message.term and raft.role is Role.CANDIDATE:
-            applied, commit = subject.applied, subject.log.commit
-            waiting = [each for each in subject.log.conf_indexes if applied < each <= commit]
-            if waiting:
-                fail("campaigns with a change not applied", member=subject.id, waiting=waiting)
 
     def answered_vote(self, subject: Subject, message: VoteReply) -> None:
         if message.granted:
             self.ledger.vote(subject.id, message.term, message.to)
+
+    def _check_campaign(self, subject: Subject) -> None:
+        """Who has not applied a change that it knows to be committed would count another majority
+        than others (etcd #12133)."""
+        applied, commit = subject.applied, subject.log.commit
+        waiting = [each for each in subject.log.conf_indexes if applied < each <= commit]
+        if waiting:
+            fail("campaigns with a change not applied", member=subject.id, waiting=waiting)
 
     def _open_term(self, leader: Subject) -> None:
         ledger, log = self.ledger, leader.log
