@@ -41,5 +41,5 @@ DARK = {"weights": {"crash_at_boot": 2.0, "crash_at_write": 2.0, "power_loss": 2
 
 SAVED: tuple[Saved, ...] = (
     Saved(6, 1_500, "a mark that came back at 0 made a start begin anew", overrides=DARK),
-    Saved(184, 1_500, "a mark that was moved and not synced came back at 0", overrides=DARK),
+    Saved(269, 1_500, "a mark that was moved and not synced came back at 0", overrides=DARK),
 )
