@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tests.simulator.invariants.agreement import EqualDigests
 from tests.simulator.invariants.bounds import Bounds
 from tests.simulator.invariants.configuration import Configurations
 from tests.simulator.invariants.durability import Commits, Promises, Stability
@@ -47,6 +48,7 @@ CHECKS: tuple[type[Check], ...] = (
     Configurations,
     FreshReads,
     SameState,
+    EqualDigests,
     Watching,
     Leases,
     Bounds,
