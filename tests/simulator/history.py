@@ -132,7 +132,12 @@ def _operation(asked: Asked, recorded: Recorded | None) -> Operation:
         return operation
     if recorded is None or recorded.refused:
         return structs.replace(operation, outcome="failed", error=NO_EFFECT)
-    return structs.replace(operation, taken_ns=recorded.at_ns, taken_revision=recorded.revision)
+    return structs.replace(
+        operation,
+        taken_ns=recorded.at_ns,
+        taken_revision=recorded.revision,
+        taken_branch=recorded.succeeded,
+    )
 
 
 def _foreign(number: int, put: Foreign) -> Operation:

@@ -36,6 +36,7 @@ from tools.check.history import (
     Response,
     Txn,
     TxnOperation,
+    TxnResponse,
 )
 from tools.check.keyspace import Change, Keyspace
 from tools.check.model import Draft, Refused, evaluate, holds, strip
@@ -103,6 +104,8 @@ class Recorded(NamedTuple):
     refused: bool
     revision: int
     """The one that it took; 0 = it changed nothing."""
+    succeeded: bool | None
+    """Of a transaction: by which of its branches."""
 
 
 class Foreign(NamedTuple):
@@ -212,7 +215,8 @@ class Replay:
         before = self.space.revision
         response = self._serve(asked.request, logged.request)
         took = self.space.revision if self.space.revision > before else 0
-        self.recorded[number] = Recorded(logged.at_ns, response is None, took)
+        succeeded = response.succeeded if isinstance(response, TxnResponse) else None
+        self.recorded[number] = Recorded(logged.at_ns, response is None, took, succeeded)
         self._compare(index, asked, response)
 
     def look_for_lost(self) -> None:

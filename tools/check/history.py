@@ -192,8 +192,8 @@ class Operation(Struct, frozen=True, omit_defaults=True, tag="operation"):
     `start_ns` when it was sent. `end_ns` is None where the client had to leave without an answer.
     `response` stands exactly with outcome `ok`, `error` (the server's text) with the others.
     `taken_ns` belongs to outcome `unknown`: not told to the client, but known to the harness, it
-    had taken effect by then, at `taken_revision` (0: it changed nothing). None: it may have done so
-    at any time, or never.
+    had taken effect by then, at `taken_revision` (0: it changed nothing), a transaction by the
+    branch that `taken_branch` names. None: it may have done so at any time, or never.
     """
 
     id: int
@@ -208,6 +208,7 @@ class Operation(Struct, frozen=True, omit_defaults=True, tag="operation"):
     error: str = ""
     taken_ns: int | None = None
     taken_revision: int = 0
+    taken_branch: bool | None = None
 
 
 class Event(Struct, frozen=True, omit_defaults=True):

@@ -164,6 +164,8 @@ def project(operation: Operation, key: bytes) -> tuple[Branch, ...]:
         branch = tuple(_told(request, response, key, response.revision))
         return (branch,) if branch else ()
     branches = _open(request, key)
+    if isinstance(request, Txn) and operation.taken_branch is not None:
+        branches = _open_txn(request, key, operation.taken_branch)
     if operation.taken_ns is not None:
         # It happened, perhaps by a branch without effect here; at revision 0 by one without any.
         has_effect = operation.taken_revision and any(map(_has_effect, branches))
@@ -238,11 +240,14 @@ def _open(request: Request, key: bytes) -> tuple[Branch, ...]:
         case DeleteRange() if _touches(request, key):
             return ((Erase(),),)
         case Txn():
-            success = _open_row(request.success, key, tuple(_tests(request, key, True)))
-            failure = _open_row(request.failure, key, tuple(_tests(request, key, False)))
-            return (*success, *failure)
+            return (*_open_txn(request, key, True), *_open_txn(request, key, False))
         case _:
             return ((),)
+
+
+def _open_txn(request: Txn, key: bytes, succeeded: bool) -> tuple[Branch, ...]:
+    row = request.success if succeeded else request.failure
+    return tuple(_open_row(row, key, tuple(_tests(request, key, succeeded))))
 
 
 def _open_row(requests: tuple[Request, ...], key: bytes, tests: Branch) -> Iterator[Branch]:

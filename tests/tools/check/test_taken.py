@@ -91,6 +91,22 @@ def test_transaction_that_was_taken_by_its_other_branch_is_no_write_of_the_key()
     assert result_of(check_history(History((taken, read)))) == Result.OK
 
 
+def test_branch_that_a_transaction_took_is_no_choice() -> None:
+    """What it compared is another key's matter, so that this key alone allows either branch."""
+    compare = Compare(b"other", "version", ">", 0)
+    swap = Txn((compare,), (Put(b"k", b"yes"),), (Put(b"k", b"no"),))
+    taken = _taken(_operation(1, 0, swap), 50, 2)
+    kv = KeyValue(b"k", b"no", 2, 2, 1)
+    read = _operation(2, 100, Range(b"k"), RangeResponse(2, (kv,), False, 1))
+
+    verdicts = [
+        check_linearizability(History((structs.replace(taken, taken_branch=branch), read)))
+        for branch in (None, False, True)
+    ]
+
+    assert [each.result for each in verdicts] == [Result.OK, Result.OK, Result.VIOLATED]
+
+
 def test_many_blind_writes_are_no_search() -> None:
     """Six have 720 orders; the read at the end only says that the first one came last."""
     puts = [_operation(number, 0, Put(b"k", b"%d" % number)) for number in range(6)]
