@@ -11,6 +11,8 @@ import gc
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -19,7 +21,6 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 
-from tests.simulator.determinism import differing
 from tests.simulator.equipment import plan_of
 from tests.simulator.mutants.catalogue import MUTANTS
 from tests.simulator.mutants.mutant import Mutant, blindfold
@@ -100,9 +101,9 @@ def _shoot(quarry: Quarry, seed: int, steps: int | None) -> Quarry:
     mutant = quarry.mutant
     quarry = replace(quarry, runs=quarry.runs + 1)
     if mutant.hash_seeds:
-        wrong = differing([seed], steps)
+        hashes = {hash_elsewhere(mutant.number, seed, steps, hash_seed) for hash_seed in (1, 4242)}
         how = "another trace under another PYTHONHASHSEED"
-        return replace(quarry, seed=seed, how=how) if wrong else quarry
+        return replace(quarry, seed=seed, how=how) if len(hashes) > 1 else quarry
     plan = plan_of(seed, steps, mutant.family)
     plan = replace(plan, weights={**plan.weights, **mutant.weights})
     with planted(mutant, blind=quarry.blind):
@@ -114,6 +115,28 @@ def _shoot(quarry: Quarry, seed: int, steps: int | None) -> Quarry:
     how = result.failure.splitlines()[0]
     phase = "calm" if result.calming else "run"
     return replace(quarry, seed=seed, step=result.steps, phase=phase, how=how)
+
+
+def trace_hash(number: int, seed: int, steps: int | None) -> int:
+    """What a run does that has this bug, in one number."""
+    with planted(MUTANTS[number]):
+        return simulate(plan_of(seed, steps)).hash
+
+
+def hash_elsewhere(number: int, seed: int, steps: int | None, hash_seed: int) -> int:
+    """The same, made in a process with this seed for hashes of strings."""
+    program = (
+        "from tests.simulator.mutants.hunt import trace_hash\n"
+        f"print(trace_hash({number}, {seed}, {steps}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
 
 
 def holds(plan: Plan) -> bool:

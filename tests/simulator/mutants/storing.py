@@ -20,8 +20,12 @@ from store.log import Batch, Install, Position
 from store.record import HardState
 from tests.simulator.mutants.mutant import mutant
 
-OUTRUN = {"outrun": 1.0}
-"""Followers whose logs are left behind, so that snapshots travel."""
+OUTRUN = {
+    "outrun": 1.0,
+    **dict.fromkeys(("put", "txn", "delete", "lease", "compact", "kill", "weather"), 0.05),
+}
+"""Followers whose logs are left behind by a rush, after which hardly anything is written: a second
+snapshot is then no newer than the first."""
 
 
 @mutant(24, "an install carries neither term nor vote", family="compaction")
