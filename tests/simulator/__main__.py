@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 
 from tests.simulator.determinism import differing
 from tests.simulator.equipment import plan_of
@@ -66,12 +67,13 @@ def campaign(options: argparse.Namespace) -> int:
     seeds = range(options.first, options.first + options.seeds)
     summary = Summary(options.workers)
     shows = sys.stderr.isatty() and not options.json
-    for result in simulate_many(seeds, options.steps, options.family, options.workers):
-        summary.add(result)
-        if result.failure and not options.json:
-            tell(f"seed {result.seed} fails: {result.failure.splitlines()[0][:200]}")
-        if shows:
-            sys.stderr.write(f"\r{summary.seeds} of {len(seeds)} ")
+    with suppress(KeyboardInterrupt):  # what is known by then is told
+        for result in simulate_many(seeds, options.steps, options.family, options.workers):
+            summary.add(result)
+            if result.failure and not options.json:
+                tell(f"seed {result.seed} fails: {result.failure.splitlines()[0][:200]}")
+            if shows:
+                sys.stderr.write(f"\r{summary.seeds} of {len(seeds)} ")
     tell(json.dumps(summary.document(), indent=2) if options.json else summary.table())
     return 1 if summary.failures else 0
 
