@@ -61,6 +61,10 @@ def test_mutant_isGoneAfterwards() -> None:
     assert RaftLog.commit_to is before
 
 
+def test_leakOfHashOrder_isFoundInTwoProcesses() -> None:
+    assert chase(Quarry(36), range(3), 600).killed
+
+
 def test_harmlessMutant_survives(harmless: Mutant) -> None:
     quarry = chase(Quarry(harmless.number), range(2), 300)
 
