@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node.raft.message import ConfChange, ConfChangeKind, ConfState
-from node.raft.ready import Ready
+from node.raft.ready import Ready, Role
 from tests.simulator.invariants.tap import Check, Subject
 from tests.simulator.observer import fail
 
@@ -24,7 +24,11 @@ class Configurations(Check):
         self._compare(subject, subject.applied, subject.conf)
 
     def ready(self, subject: Subject, ready: Ready) -> None:
-        """Quorums are counted by what was applied, and by nothing else."""
+        """Quorums are counted by what was applied, and by nothing else; and a leader takes up a
+        change when all before it are applied."""
+        changes, raft = subject.log.conf_indexes, subject.raft
+        if raft.role is Role.LEADER and len(changes) > 1 and changes[-1] >= raft.first_of_term:
+            fail("two changes under way", leader=subject.id, at=changes, applied=subject.applied)
         roster = subject.raft.roster
         installing = subject.parts.disk.installing or subject.log.tail.snapshot is not None
         if roster.conf != subject.conf and not installing:
