@@ -170,3 +170,21 @@ def test_status_lines_foreign_text_cannot_steer_the_terminal() -> None:
     document: StatusDocument = status_document(node_document("n1\x1b[2J"), cluster="x\x1b]0;y\x07")
 
     assert "\x1b" not in "\n".join(status_lines(document))
+
+
+def test_status_lines_corrupt_node_with_the_way_out() -> None:
+    """The alarm is the cluster's and shows everywhere; the state is one node's."""
+    nodes = [node_document(name, faults=["alarm"]) for name in ("n1", "n3")]
+    lines = status_lines(status_document(node_document("n2", faults=["corrupt", "alarm"]), *nodes))
+
+    assert lines[-1].startswith("n2: corrupt")
+    assert lines[-1].endswith("conclave replace n2")
+
+
+def test_status_lines_states_that_differ_without_a_majority() -> None:
+    torn = [node_document(name, faults=["corrupt", "alarm"]) for name in ("n1", "n2")]
+    lines = status_lines(status_document(*torn))
+
+    assert "no majority" in lines[-1]
+    assert "etcdctl alarm disarm" in lines[-1]
+    assert not any("conclave replace n1" in line for line in lines)
