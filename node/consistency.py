@@ -14,8 +14,7 @@ does not wait for that without end: a cluster that has lost its quorum must be a
 Who is accused serves no clients, keeps its files, votes and stores entries: the log is another
 record with checksums of its own. If it leads it hands leadership over.
 
-Asking is the leader's, judging as well; what is known of a question is gone with it, and the next
-leader asks again. Nothing here is ever waited for: opinions ride on heartbeats, slices on ticks.
+The leader asks and judges; the next one asks again. Opinions ride on heartbeats, slices on ticks.
 
 Source: etcd server/etcdserver/corrupt.go (initial, periodic and compaction checks).
 """
