@@ -5,11 +5,12 @@ Source: Raft paper, figure 3: election safety, leader completeness.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from node.raft.errors import LogError
 from node.raft.message import Append, Heartbeat, InstallSnapshot, TimeoutNow, Vote, VoteReply
 from node.raft.ready import Ready, Role
+from node.raft.storage import FOUNDING_TERM
 from tests.simulator.invariants.ledger import BASE
 from tests.simulator.invariants.tap import Check, Subject
 from tests.simulator.observer import fail
@@ -28,6 +29,11 @@ class Election(Check):
         VoteReply: "answered_vote",
     }
 
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._campaigns = {FOUNDING_TERM}
+        """Terms in which somebody has stood for election."""
+
     def began(self, subject: Subject) -> None:
         subject.facts["led"] = 0
 
@@ -39,6 +45,11 @@ class Election(Check):
                 self._open_term(subject)
         elif raft.role in CAMPAIGNING:
             self._check_campaign(subject)
+        if raft.term > subject.term:
+            if raft.vote == subject.id:
+                self._campaigns.add(raft.term)
+            elif raft.term not in self._campaigns:
+                fail("a term that nobody has stood for", member=subject.id, term=raft.term)
 
     def written(self, subject: Subject) -> None:
         head = subject.platter.head
@@ -51,6 +62,7 @@ class Election(Check):
 
     def asked_for_vote(self, subject: Subject, message: Vote) -> None:
         self.ledger.vote(subject.id, message.term, subject.id)
+        self._campaigns.add(message.term)
 
     def answered_vote(self, subject: Subject, message: VoteReply) -> None:
         if message.granted:
