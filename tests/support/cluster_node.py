@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from node.__main__ import compose
+from node.composition import compose
 from node.config import ETCD_VERSION, NodeConfig
 from node.disk import encode_conf
 from node.loop import Loop

@@ -1,6 +1,6 @@
 """A cluster of whole members in one thread, under one clock and one seed.
 
-Every member is what `node.__main__` composes: core, disk, machine, watch hub and loop are the
+Every member is what `node.composition` makes: core, disk, machine, watch hub and loop are the
 product's own. Below it the store is the one in memory whose writer syncs when told to, and the mesh
 is the one in memory whose frames can be delayed and lost. There is no socket, no thread and no real
 time: the same seed and the same calls give the same run.
