@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -29,6 +30,8 @@ from tests.simulator.pool import simulate
 
 CHUNK = 10
 """Seeds of one mutant that a process takes at once."""
+RUN_SECONDS_MAX = 10.0
+"""Of processor time, thirty times what a run takes."""
 RAISED = re.compile(r"(?:\w+\.)*([A-Z]\w+):")
 """How a failure begins that is an exception and not a verdict of an observer."""
 
@@ -83,6 +86,26 @@ def planted(mutant: Mutant, *, blind: bool = False) -> Iterator[None]:
         yield
 
 
+class RunsAway(Exception):
+    """A run that does not come to its end."""
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """A bug may also turn a loop of the product into one without end, which eats all memory."""
+
+    def end(*_: object) -> None:
+        raise RunsAway(f"more than {RUN_SECONDS_MAX} s of processor time")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, RUN_SECONDS_MAX, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def chase(quarry: Quarry, seeds: Sequence[int], steps: int | None) -> Quarry:
     """Hunt through some seeds, in this process."""
     gc.disable()  # as the simulator's pool does: a run is one heap of cycles
@@ -106,7 +129,7 @@ def _shoot(quarry: Quarry, seed: int, steps: int | None) -> Quarry:
         return replace(quarry, seed=seed, how=how) if len(hashes) > 1 else quarry
     plan = plan_of(seed, steps, mutant.family)
     plan = replace(plan, weights={**plan.weights, **mutant.weights})
-    with planted(mutant, blind=quarry.blind):
+    with planted(mutant, blind=quarry.blind), bounded():
         result = simulate(plan)
     if not result.failure:
         return quarry

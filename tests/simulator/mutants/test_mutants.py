@@ -6,9 +6,11 @@ All of them take hours (`make sim-mutants`); a handful that dies soon shows that
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from node.watch import WatchHub
 from tests.simulator.mutants import __main__ as command
 from tests.simulator.mutants import catalogue, hunt
 from tests.simulator.mutants.catalogue import MUTANTS
@@ -71,6 +73,21 @@ def test_harmlessMutant_survives(harmless: Mutant) -> None:
     assert not quarry.killed
     assert quarry.runs == 2
     assert "SURVIVED 2 runs" in command.line(quarry)
+
+
+def test_runWithoutEnd_isEnded(harmless: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def search(self: WatchHub) -> list[tuple[int, bytes]]:
+        while True:
+            pass
+
+    def never_found(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(WatchHub, "take_output", search)
+
+    monkeypatch.setitem(catalogue.MUTANTS, 99, replace(harmless, plant=never_found))
+    monkeypatch.setattr(hunt, "RUN_SECONDS_MAX", 0.2)
+    quarry = chase(Quarry(99), range(1), None)
+
+    assert quarry.raised == "RunsAway"
 
 
 def test_seedThatFailsAnyway_provesNothing(monkeypatch: pytest.MonkeyPatch) -> None:
