@@ -151,14 +151,11 @@ class TappedCore:
     def __init__(self, subject: Subject, checks: Sequence[Check]) -> None:
         core = subject.core
         self._raft = core._raft
-        self._core = core
-        self._subject = subject
+        self._core, self._subject = core, subject
         self._ready = heard(checks, "ready")
         self._persisting = heard(checks, "persisting")
-        self._arriving = by_kind(checks, "arriving")
-        self._taken = by_kind(checks, "taken")
-        self._unreachable = heard(checks, "unreachable")
-        self._proposed = heard(checks, "proposed")
+        self._arriving, self._taken = by_kind(checks, "arriving"), by_kind(checks, "taken")
+        self._unreachable, self._proposed = heard(checks, "unreachable"), heard(checks, "proposed")
         # Methods are looked up once, for they are called often; properties have to be asked anew.
         for name, member in vars(Core).items():
             if callable(member) and not name.startswith("_") and not hasattr(type(self), name):
@@ -300,7 +297,7 @@ def _tap_state(subject: Subject, checks: Sequence[Check]) -> None:
     applier, view, parts = subject.parts.applier, subject.life.store.view, subject.parts
     writer, hub = subject.life.store.writer, parts.hub
     stage, compact = view.stage, applier.compact
-    step, tidy, replace = writer.step, writer.tidy, hub.replace_history
+    step, replace = writer.step, hub.replace_history
     compacting = False
 
     def staging(operations: Sequence[Operation]) -> None:
@@ -336,7 +333,6 @@ def _tap_state(subject: Subject, checks: Sequence[Check]) -> None:
     _replace(applier, "compact", compacted)
     _replace(hub, "replace_history", replaced)
     _replace(writer, "step", wrote)
-    _replace(writer, "tidy", tidy)
 
 
 def _tap_reads(subject: Subject, checks: Sequence[Check]) -> None:
