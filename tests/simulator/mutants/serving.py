@@ -170,7 +170,11 @@ def number_reused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Proposals, "__init__", restart_at_one)
 
 
-@mutant(41, "a snapshot leaves no doubt", family="compaction")
+OVERTAKEN = {"outrun": 1.0, "transfer": 1.0, "kill_leader": 0.2, "put": 30.0}
+"""Members that are sent a snapshot while they wait for answers, and another leader soon after."""
+
+
+@mutant(41, "a snapshot leaves no doubt", family="compaction", weights=OVERTAKEN)
 def snapshot_forgotten(patch: pytest.MonkeyPatch) -> None:
     """What was proposed before a snapshot was installed, and is in it, is taken for lost and
     proposed again when the next term begins.
