@@ -199,7 +199,7 @@ def compose(
         hub=hub,
         machine=machine,
         new_backup=lambda: backup_of(store.view.read_snapshot(), spool(), ETCD_VERSION),
-        new_machine=lambda: Machine(store.view, disk.applied.index, config.member_id),
+        new_machine=lambda index: Machine(store.view, index, config.member_id),
         adopt_conf=adopt_conf,
         reporter=reporter,
         member_id=config.member_id,

@@ -25,10 +25,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from node.config import Limits, Ticks
+from node.disk import Write
 from node.housekeeping import HOUSEKEEPING_MS, Housekeeping
 from node.parts import Parts
 from node.peers import PARCEL_BYTES_MAX
-from node.raft.message import ConfState, InstallSnapshot, Message
+from node.raft.message import InstallSnapshot, Message
 from node.raft.ready import Proposed, Ready, Role, SoftState
 from transport.mesh import Channel, Received
 
@@ -222,7 +223,7 @@ class Loop:
         for write in parts.disk.take_durable():
             self._outgoing += write.messages
             if write.generation is not None:
-                self._adopt_snapshot(write.conf, write.applied.term)
+                self._adopt_snapshot(write)
             if write.token is not None:
                 parts.core.persisted(write.token)
 
@@ -317,18 +318,20 @@ class Loop:
         if not disk.busy and not disk.installing and self._parts.applier.compact(COMPACT_RECORDS):
             disk.flush_effects()
 
-    def _adopt_snapshot(self, conf: ConfState, term: int) -> None:
-        parts = self._parts
-        parts.proposals.snapshot_installed(term)
-        parts.membership.snapshot_installed(term)
-        parts.adopt_conf(conf)
-        machine = parts.machine = parts.new_machine()
-        parts.applier.replace_machine(machine, parts.disk.digest, parts.disk.applied.index)
+    def _adopt_snapshot(self, write: Write) -> None:
+        """While a newer one is under way, what the disk says of index and digest is of that one."""
+        parts, index = self._parts, write.applied.index
+        parts.proposals.snapshot_installed(write.applied.term)
+        parts.membership.snapshot_installed(write.applied.term)
+        parts.adopt_conf(write.conf)
+        machine = parts.machine = parts.new_machine(index)
+        digest = b"" if parts.disk.installing else parts.disk.digest
+        parts.applier.replace_machine(machine, digest, index)
         parts.consistency.replaced()
         parts.hub.replace_history(machine)
         if parts.leases.leading:
             self._housekeeping.promote_leases(self._clock())
-        parts.reporter.report("raft.snapshot_installed", index=parts.disk.applied.index)
+        parts.reporter.report("raft.snapshot_installed", index=index)
 
     # -- after a turn --------------------------------------------------------------------------
 

@@ -64,7 +64,8 @@ class Parts:
     hub: WatchHub
     machine: Machine
     """Replaced when a snapshot is installed."""
-    new_machine: Callable[[], Machine]
+    new_machine: Callable[[int], Machine]
+    """Loads the state that is current, of which the index says where in the log it stands."""
     new_backup: Callable[[], Backup]
     """Opens the durable applied state for a snapshot that somebody outside will keep."""
     adopt_conf: Callable[[ConfState], None]

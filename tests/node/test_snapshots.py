@@ -256,12 +256,16 @@ def test_secondInstall_whileTheFirstIsUnderWay() -> None:
     read = late.read(lambda: seen.append(late.machine.revision))
     cluster.tick(5)
     late.stalled = False
+    before, halfway = late.machine, 0
     while late.sync(1):
         while late.turn():
-            pass
+            if late.parts.disk.installing and late.machine is not before:
+                assert late.machine.applied_index == first
+                halfway += 1
     cluster.until(lambda: read.done)
     cluster.converge()
 
+    assert halfway
     assert seen
     assert seen[0] >= wanted
     assert len(cluster.hashes()) == 1
