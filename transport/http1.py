@@ -209,6 +209,9 @@ class Http1Protocol(asyncio.Protocol):
         if head.method == b"CONNECT":
             self._refuse(501, "no tunnels here")
             return False
+        if _length_of(head) > self._limits.body_bytes_max:
+            self._refuse(413, "request body too large")
+            return False
         self._head = head
         return True
 
@@ -274,6 +277,11 @@ class Http1Protocol(asyncio.Protocol):
     def _write(self, *events: h11.Event) -> None:
         pieces = [self._parser.send(event) for event in events]
         self._transport.write(b"".join(piece for piece in pieces if piece))
+
+
+def _length_of(head: h11.Request) -> int:
+    """How many bytes of body are announced; the parser has judged the header already."""
+    return max((int(value) for name, value in head.headers if name == b"content-length"), default=0)
 
 
 def _encode(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -173,12 +173,13 @@ def test_request_cut_anywhere_is_answered() -> None:
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 4000, b"431"),
         (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1001\r\n\r\n" + bytes(1001), b"413"),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1001\r\n\r\n", b"413"),
         (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", b"501"),
         (b"GET http://[bad HTTP/1.1\r\nhost: a\r\n\r\n", b"400"),
         (b"GET /?" + b"a&" * 100 + b" HTTP/1.1\r\nhost: a\r\n\r\n", b"400"),
     ],
-    ids=["garbage", "no-host", "head", "body", "length", "coding", "target", "fields"],
+    ids=["garbage", "no-host", "head", "body", "announced", "length", "coding", "target", "fields"],
 )
 def test_bad_request_is_answered_and_closed(raw: bytes, status: bytes) -> None:
     async def scenario(site: Site, port: int) -> None:
