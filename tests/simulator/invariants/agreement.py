@@ -25,10 +25,10 @@ class EqualDigests(Check):
         """Digest by index and origin; chains that begin elsewhere have nothing in common."""
 
     def began(self, subject: Subject) -> None:
-        self._compare(subject, subject.parts.disk.applied.index)
+        self._compare(subject, subject.parts.machine.applied_index)
 
     def adopted(self, subject: Subject) -> None:
-        self._compare(subject, subject.parts.disk.applied.index)
+        self._compare(subject, subject.parts.machine.applied_index)
 
     def applied(self, subject: Subject, entries: Sequence[Entry]) -> None:
         self._compare(subject, entries[-1].index)

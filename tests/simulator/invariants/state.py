@@ -75,7 +75,8 @@ class SameState(Check):
                 fail("two states at one index", member=member, index=found[0], states=whole)
 
     def _suspect(self, subject: Subject) -> None:
-        index, revision = subject.parts.disk.applied.index, subject.parts.machine.revision
+        machine = subject.parts.machine
+        index, revision = machine.applied_index, machine.revision
         self._suspects.add(subject.id)
         if index > 1:
             self.ledger.revise(index, revision)
