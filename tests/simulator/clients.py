@@ -30,7 +30,7 @@ from tests.simulator.watchers import Watcher
 from tests.simulator.wire import Wire
 from tests.simulator.workload import EVERY, KEYS, TTL_SECONDS, Workload
 from tests.support.member_cluster import Node
-from tools.check import Bounds, History
+from tools.check import Bounds, History, Result, result_of
 from tools.check.convert import message_of
 from tools.check.history import (
     LeaseTimeToLive,
@@ -328,15 +328,16 @@ class Clients(Observer):
         """Hold the log against what clients were told, then ask all judges.
 
         Raises:
-            SimulationFailed: one of them objects, or cannot decide.
+            SimulationFailed: one of them objects. If one cannot decide, the run is void.
         """
         replay = self.ledger.replay(self.recorder.asked)
         if replay.objections:
             fail("the log does not agree with what clients were told", why=replay.objections[:3])
         self._compare_last_state(replay.space)
         objected = objections(self.history(), BOUNDS)
-        if objected:
+        if result_of(objected) is Result.VIOLATED:
             fail("a judge objects", verdicts=Told(explain(objected)))
+        self._world.void |= bool(objected)
         for name in experience(self.recorder, self.ledger):
             self._world.marks.hit(name)
 

@@ -66,7 +66,8 @@ class World:
         self.joined = set(range(1, plan.members + 1))
         """Members that have been started at least once, or belong to the founders."""
         self.void = False
-        """Too many members are gone for the cluster to go on, so that nothing was promised."""
+        """The run says nothing: too many members are gone for the cluster to go on, so that nothing
+        was promised, or a judge could not decide within its bounds."""
         self.removed: dict[int, None] = {}
         """Members that are known to have been removed."""
         self.observers: list[Observer] = []
