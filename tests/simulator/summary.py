@@ -65,7 +65,7 @@ class Summary:
             f"steps                {self.steps:,}",
             f"simulated time       {self.simulated_ms / 3_600_000:.1f} h",
             f"seeds/hour/core      {self._rate():,.0f} in {time.monotonic() - self._began:.1f} s",
-            f"void                 {self.void} (no majority was left for the liveness phase, or a judge could not decide)",
+            f"void                 {self.void} (no majority was left, or a judge could not decide)",
             f"failures             {len(self.failures)}",
         ]
         for each in sorted(self.failures, key=lambda each: each.seed):
