@@ -220,9 +220,11 @@ class Loop:
 
     def _finish_writes(self) -> None:
         parts = self._parts
-        for write in parts.disk.take_durable():
+        done = parts.disk.take_durable()
+        installs = [write for write in done if write.generation is not None]
+        for write in done:
             self._outgoing += write.messages
-            if write.generation is not None:
+            if installs and write is installs[-1]:  # its state has replaced those before it
                 self._adopt_snapshot(write)
             if write.token is not None:
                 parts.core.persisted(write.token)

@@ -239,7 +239,8 @@ def test_install_underWay_releasesNoRead() -> None:
     assert seen[0] >= wanted
 
 
-def test_secondInstall_whileTheFirstIsUnderWay() -> None:
+@pytest.mark.parametrize("batches", [1, None], ids=["one-by-one", "at-once"])
+def test_secondInstall_whileTheFirstIsUnderWay(batches: int | None) -> None:
     """Nothing is read or applied until the last of them is on disk."""
     limits = Limits(**COARSE, log_entries_held_max=5)
     cluster = MemberCluster(limits=limits)
@@ -257,7 +258,7 @@ def test_secondInstall_whileTheFirstIsUnderWay() -> None:
     cluster.tick(5)
     late.stalled = False
     before, halfway = late.machine, 0
-    while late.sync(1):
+    while late.sync(batches):
         while late.turn():
             if late.parts.disk.installing and late.machine is not before:
                 assert late.machine.applied_index == first
@@ -265,7 +266,9 @@ def test_secondInstall_whileTheFirstIsUnderWay() -> None:
     cluster.until(lambda: read.done)
     cluster.converge()
 
-    assert halfway
+    events = late.journal.events
+    installed = [facts["index"] for name, facts in events if name == "raft.snapshot_installed"]
+    assert (first in installed) == bool(halfway) == (batches == 1)
     assert seen
     assert seen[0] >= wanted
     assert len(cluster.hashes()) == 1
