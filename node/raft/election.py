@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from node.raft.message import PreVote, PreVoteReply, Vote, VoteReply
+from node.raft.message import NO_MEMBER, PreVote, PreVoteReply, Vote, VoteReply
 from node.raft.quorum import Verdict
 from node.raft.raft import Raft
 from node.raft.ready import NoteKind, Role
@@ -27,11 +27,19 @@ class Campaign(Enum):
 
 
 def tick(raft: Raft) -> None:
-    """Time passes for one that does not lead."""
+    """Time passes for one that does not lead.
+
+    Who has no vote cannot campaign, but it notices as well that nobody leads it any more: the
+    leader may be one that it does not know yet, and it has to ask.
+    """
     raft.election_elapsed += 1
-    if raft.election_elapsed >= raft.election_timeout and raft.roster.is_voter(raft.id):
+    if raft.election_elapsed < raft.election_timeout:
+        return
+    if raft.roster.is_voter(raft.id):
         raft.election_elapsed = 0
         campaign(raft, Campaign.PRE_VOTE)
+    else:
+        raft.leader = NO_MEMBER
 
 
 def campaign(raft: Raft, kind: Campaign) -> None:

@@ -65,7 +65,7 @@ def test_chaos_same_seed_same_run() -> None:
 def test_chaos_reaches_every_part() -> None:
     """The storms are worth something: they elect, commit, read, transfer, change and snapshot."""
     total: dict[str, int] = {}
-    for seed in range(6):
+    for seed in range(12):
         cluster = Chaos(seed)
         cluster.run(STEPS)
         total["commit"] = total.get("commit", 0) + cluster.ledger.commit
