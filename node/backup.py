@@ -20,8 +20,6 @@ from node.machine.view import View
 from store.bolt import BoltWriter
 from store.overlay import StateSnapshot
 
-DIGEST_BYTES = 32
-
 
 class Backup:
     """One file in the making: `work` until it says that it is done, then `read` to the end."""
@@ -84,7 +82,8 @@ class Backup:
 
 
 def backup_of(state: StateSnapshot, file: BinaryIO, version: str) -> Backup:
-    """A snapshot of what is durably applied; `state` is closed by it, `version` is etcd's."""
+    """A snapshot of what is durably applied; `state` is closed by it, `version` is of
+    the cluster."""
     position, conf = state.position, decode_conf(state.conf)
     origin = Origin(position.index, position.term, conf.voters, conf.learners, version)
     return Backup(state, origin, file, state.close)

@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 from node.applier import Applier
 from node.backup import backup_of
 from node.chain import Chain
-from node.config import ETCD_VERSION, NodeConfig
+from node.config import ETCD_VERSION, NodeConfig, minor_version
 from node.connections import Connections
 from node.consistency import Consistency
 from node.disk import Disk
@@ -198,7 +198,9 @@ def compose(
         transfers=Transfers(election_seconds),
         hub=hub,
         machine=machine,
-        new_backup=lambda: backup_of(store.view.read_snapshot(), spool(), ETCD_VERSION),
+        new_backup=lambda: backup_of(
+            store.view.read_snapshot(), spool(), minor_version(ETCD_VERSION)
+        ),
         new_machine=lambda index: Machine(store.view, index, config.member_id),
         adopt_conf=adopt_conf,
         reporter=reporter,

@@ -15,6 +15,11 @@ ETCD_VERSION = "3.6.11"
 """The etcd release whose behaviour is served; clients parse it as a semantic version."""
 
 
+def minor_version(version: str) -> str:
+    """3.6.0 for 3.6.11: the version of a cluster, and of how its data is laid out."""
+    return version.rpartition(".")[0] + ".0"
+
+
 def require(condition: bool, relation: str) -> None:
     """Refuse a configuration whose numbers contradict each other.
 

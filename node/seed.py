@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
 from node.errors import ConfigError
@@ -33,15 +33,19 @@ def digest_of(path: Path) -> str:
         ConfigError: it cannot be read, or is not what was saved.
     """
     content = _opened(path)
-    if not _whole(content):
+    body = len(content)
+    if body % PAGE_BYTES_MIN == DIGEST_BYTES:
+        body -= DIGEST_BYTES
+    digest, ending = sha256(content[:body]), content[body:]
+    if ending and digest.digest() != ending:
         raise ConfigError(f"{path} is damaged: its SHA-256 does not match")
     try:
         if b"key" not in BoltReader(content).buckets():
             raise ConfigError(f"{path} is no snapshot of an etcd")
     except Damaged as damage:
         raise ConfigError(f"{path} is no snapshot of an etcd: {damage.what}") from damage
-    with open(path, "rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    digest.update(ending)
+    return digest.hexdigest()
 
 
 def seed(path: Path, digest: str, state: Reader) -> Iterable[list[Operation]]:
@@ -56,12 +60,6 @@ def seed(path: Path, digest: str, state: Reader) -> Iterable[list[Operation]]:
         yield from records(BoltReader(_opened(path)).items, state.get)
     except (Damaged, SnapshotUnusable) as error:
         raise ConfigError(f"{path} cannot be used: {error}") from error
-
-
-def _whole(content: memoryview) -> bool:
-    if len(content) % PAGE_BYTES_MIN != DIGEST_BYTES:
-        return True
-    return sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
 def _opened(path: Path) -> memoryview:

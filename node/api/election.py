@@ -6,7 +6,6 @@ Source: etcd server/etcdserver/api/v3election/election.go.
 from __future__ import annotations
 
 from node.api.call import Call, StreamCall
-from node.api.errors import fault_of
 from node.api.member import Member
 from node.api.queue import (
     Place,
@@ -166,7 +165,7 @@ class Observer:
             return
         outcome = refusal or self._member.machine.range(first_of(self._prefix))
         if not isinstance(outcome, Answer):
-            self._call.fail(unknown(fault_of(outcome).text))
+            refuse(self._call, outcome)
             return
         found = rpc.RangeResponse.FromString(outcome.body).kvs
         if found:

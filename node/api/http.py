@@ -20,6 +20,7 @@ from node.api.errors import fault_of
 from node.api.gateway import Gateway
 from node.api.member import Member
 from node.api.metrics import CONTENT_TYPE, Metrics
+from node.config import minor_version
 from node.machine.errors import Refusal
 from node.proto import rpc
 from transport.http1 import Request, Responder
@@ -141,7 +142,7 @@ class HttpEndpoints:
 
     def _version(self, request: Request, responder: Responder) -> None:
         version = self._member.identity.version
-        minor = version.rpartition(".")[0] + ".0"
+        minor = minor_version(version)
         body = {"etcdserver": version, "etcdcluster": minor, "storage": minor}
         responder.respond(200, _JSON, msgspec.json.encode(body))
 

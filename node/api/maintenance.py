@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from node.api.call import Call, StreamCall
+from node.api.call import Call, Link, StreamCall
 from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER, fault_of
 from node.api.member import Backup, Member
+from node.config import minor_version
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal, Timeout
 from node.proto import rpc
@@ -48,7 +49,7 @@ class Maintenance:
                 errors=_errors(status),
                 dbSizeInUse=status.db_size_in_use,
                 isLearner=status.is_learner,
-                storageVersion=_minor(version),
+                storageVersion=minor_version(version),
                 dbSizeQuota=self._member.limits.quota_backend_bytes,
                 downgradeInfo=rpc.DowngradeInfo(),
             )
@@ -89,7 +90,7 @@ class Maintenance:
             )
             call.respond(response)
 
-        self._walk(call, begun.work, done)
+        self._in_steps(call, begun.work, done)
 
     def hash(self, call: Call, message: bytes) -> None:
         """A checksum of everything that is stored here; only changes of it mean something."""
@@ -99,20 +100,13 @@ class Maintenance:
             call.link.later(REST_SECONDS, lambda: None if call.over else self.hash(call, message))
             return
 
-        self._walk(call, begun.step, lambda: call.respond(rpc.HashResponse(hash=begun.crc)))
+        self._in_steps(call, begun.step, lambda: call.respond(rpc.HashResponse(hash=begun.crc)))
 
-    def _walk(self, call: Call, work: Callable[[int], bool], done: Callable[[], None]) -> None:
-        """Work in steps, and go on once there is nothing left to do."""
-        if call.over or not call.link.awaits(call):
-            return
-        until = self._member.now() + WORK_SECONDS
-        while not work(RECORDS_PER_STEP):
-            if self._member.now() >= until:
-                break
-        else:
-            done()
-            return
-        call.link.later(REST_SECONDS, lambda: self._walk(call, work, done))
+    def _in_steps(self, call: Call, work: Callable[[int], bool], done: Callable[[], None]) -> None:
+        def gone() -> bool:
+            return call.over or not call.link.awaits(call)
+
+        in_steps(call.link, self._member.now, gone, work, done)
 
     def snapshot(self, call: StreamCall) -> SnapshotStream:
         """Send the whole state as a file of etcd's own kind, followed by its SHA-256."""
@@ -167,13 +161,12 @@ class SnapshotStream:
             self._later(REST_SECONDS, self._open)
         else:
             self._backup = backup
-            self._work(backup)
+            call = self._call
+            in_steps(call.link, self._member.now, lambda: call.over, backup.work, self._made)
 
-    def _work(self, backup: Backup) -> None:
-        until = self._member.now() + WORK_SECONDS
-        while not self._ready and self._member.now() < until:
-            self._ready = backup.work(RECORDS_PER_STEP)
-        self._later(REST_SECONDS, self._send if self._ready else lambda: self._work(backup))
+    def _made(self) -> None:
+        self._ready = True
+        self._send()
 
     def _send(self) -> None:
         backup = self._backup
@@ -189,14 +182,28 @@ class SnapshotStream:
         self._later(0.0, self._send)
 
     def _respond(self, remaining: int, blob: bytes) -> None:
-        version = _minor(self._member.identity.version)
+        version = minor_version(self._member.identity.version)
         response = rpc.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=version)
         self._call.send(response.SerializeToString())
 
 
-def _minor(version: str) -> str:
-    """3.6.0 for 3.6.11: the version of the file's layout."""
-    return version.rpartition(".")[0] + ".0"
+def in_steps(
+    link: Link,
+    now: Callable[[], float],
+    gone: Callable[[], bool],
+    work: Callable[[int], bool],
+    done: Callable[[], None],
+) -> None:
+    """Work, with rests in which others get their turn, until `work` says that nothing is left or
+    the client is `gone`."""
+    if gone():
+        return
+    until = now() + WORK_SECONDS
+    while not work(RECORDS_PER_STEP):
+        if now() >= until:
+            link.later(REST_SECONDS, lambda: in_steps(link, now, gone, work, done))
+            return
+    done()
 
 
 def _errors(status: MemberStatus) -> Iterator[str]:

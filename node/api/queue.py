@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from node.api.call import Call
+from node.api.call import Call, StreamCall
 from node.api.errors import Fault, fault_of
 from node.api.member import Member, Outcome
 from node.machine.answer import Answer
@@ -150,7 +150,7 @@ def answered(call: Call, then: OnAnswer) -> Callable[[Outcome], None]:
     return done
 
 
-def refuse(call: Call, refusal: Refusal) -> None:
+def refuse(call: Call | StreamCall, refusal: Refusal) -> None:
     """End a call as etcd does here: with the right text, and without its code."""
     call.fail(unknown(fault_of(refusal).text))
 

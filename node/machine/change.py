@@ -16,13 +16,13 @@ from node.machine.record import (
     CURRENT,
     DEAD,
     INLINE_BYTES_MAX,
-    LEASE_KEY,
     REVISION,
     TOMBSTONE,
     TOMBSTONE_REVISION,
     as_reference,
     build,
     create_of,
+    lease_moved,
     lease_of,
     main_of,
     number,
@@ -93,7 +93,7 @@ class Change:
         inline = len(value) <= INLINE_BYTES_MAX
         effects[CURRENT + key] = record if inline else as_reference(record)
         if lease != old_lease:
-            self._move(key, old_lease, lease)
+            effects.update(lease_moved(key, old_lease, lease))
         self.events.append(
             Event(revision, len(self.events), key, False, key_value, record, parent or b"")
         )
@@ -109,7 +109,7 @@ class Change:
         effects[DEAD + key] = record
         lease = lease_of(old)
         if lease:
-            self._move(key, lease, 0)
+            effects.update(lease_moved(key, lease, 0))
         if self._tombstone_revision != revision:
             self._tombstone_revision = revision
             effects[TOMBSTONE_REVISION] = number(revision)
@@ -142,12 +142,6 @@ class Change:
             return None
         self.effects[DEAD + key] = None
         return corpse
-
-    def _move(self, key: bytes, old_lease: int, lease: int) -> None:
-        if old_lease:
-            self.effects[LEASE_KEY + number(old_lease) + key] = None
-        if lease:
-            self.effects[LEASE_KEY + number(lease) + key] = b""
 
 
 def _merged(

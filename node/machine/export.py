@@ -54,22 +54,21 @@ class Origin:
     voters: Sequence[int]
     learners: Sequence[int]
     version: str
-    """The etcd version that is served, as major.minor.patch."""
+    """Of the cluster and of the layout, as major.minor.0."""
 
 
 def buckets(view: View, origin: Origin) -> Iterator[Bucket]:
     """All buckets in the order of their names; `view` must not change meanwhile."""
-    minor = origin.version.rpartition(".")[0] + ".0"
     yield b"alarm", _alarms(view)
     yield b"auth", iter([(b"authRevision", _AUTH_REVISION.to_bytes(8, "big"))])
     yield b"authRoles", iter(())
     yield b"authUsers", iter(())
-    yield b"cluster", iter([(b"clusterVersion", minor.encode())])
+    yield b"cluster", iter([(b"clusterVersion", origin.version.encode())])
     yield b"key", _keys(view)
     yield b"lease", _leases(view)
     yield b"members", _members(view, origin)
     yield b"members_removed", _removed(view)
-    yield b"meta", _meta(view, origin, minor)
+    yield b"meta", _meta(view, origin)
 
 
 def _alarms(view: View) -> Iterator[tuple[bytes, bytes]]:
@@ -129,7 +128,7 @@ def _removed(view: View) -> Iterator[tuple[bytes, bytes]]:
     yield from sorted((b"%x" % int.from_bytes(member, "big"), b"removed") for member in ids)
 
 
-def _meta(view: View, origin: Origin, minor: str) -> Iterator[tuple[bytes, bytes]]:
+def _meta(view: View, origin: Origin) -> Iterator[tuple[bytes, bytes]]:
     """A compaction shows as scheduled and never as finished: whoever opens the file goes over it
     again, which does no harm to what has been compacted already."""
     conf: dict[str, object] = {"voters": sorted(origin.voters)}
@@ -141,7 +140,7 @@ def _meta(view: View, origin: Origin, minor: str) -> Iterator[tuple[bytes, bytes
     compacted = view.get(COMPACT_REVISION)
     if compacted is not None:
         yield b"scheduledCompactRev", compacted + b"_" + bytes(8)
-    yield b"storageVersion", minor.encode()
+    yield b"storageVersion", origin.version.encode()
     yield b"term", origin.term.to_bytes(8, "big")
 
 

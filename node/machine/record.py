@@ -129,6 +129,16 @@ def is_tombstone(record: bytes) -> bool:
     return bool(record[1] & TOMBSTONE)
 
 
+def lease_moved(key: bytes, former: int, lease: int) -> list[tuple[bytes, bytes | None]]:
+    """What takes a key from one lease to another; 0 = none."""
+    moved: list[tuple[bytes, bytes | None]] = []
+    if former:
+        moved.append((LEASE_KEY + number(former) + key, None))
+    if lease:
+        moved.append((LEASE_KEY + number(lease) + key, b""))
+    return moved
+
+
 def build(
     flags: int,
     place: bytes,

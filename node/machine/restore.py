@@ -22,12 +22,12 @@ from node.machine.record import (
     DEAD,
     INLINE_BYTES_MAX,
     LEASE,
-    LEASE_KEY,
     REVISION,
     TOMBSTONE,
     TOMBSTONE_REVISION,
     as_reference,
     build,
+    lease_moved,
     lease_of,
     main_of,
     number,
@@ -134,14 +134,10 @@ def _deletion(key: bytes, main: int, sub: int, newest: Get) -> Iterator[Operatio
     yield from _moved(key, old, 0)
 
 
-def _moved(key: bytes, old: bytes | None, lease: int) -> Iterator[Operation]:
+def _moved(key: bytes, old: bytes | None, lease: int) -> list[Operation]:
     """From the lease of the version before to the one of this."""
     former = lease_of(old) if old is not None else 0
-    if former != lease:
-        if former:
-            yield LEASE_KEY + number(former) + key, None
-        if lease:
-            yield LEASE_KEY + number(lease) + key, b""
+    return lease_moved(key, former, lease) if former != lease else []
 
 
 def _place(sort_key: bytes) -> tuple[int, int, bool]:

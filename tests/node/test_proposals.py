@@ -157,7 +157,8 @@ def test_putBack_comesFirst() -> None:
     assert requests(proposals) == [b"a", b"b"]
 
 
-def test_dropped_waitsAMoment_andWhatCameLaterWithIt() -> None:
+def with_second_forward_dropped() -> Proposals:
+    """ "a" and "b" were forwarded, and the leader has not taken "b"."""
     proposals = make()
     add(proposals, request=b"a")
     add(proposals, request=b"b")
@@ -165,6 +166,11 @@ def test_dropped_waitsAMoment_andWhatCameLaterWithIt() -> None:
     proposals.proposed([first], 5, forward=1)
     proposals.proposed([second], 5, forward=2)
     proposals.dropped([2])
+    return proposals
+
+
+def test_dropped_waitsAMoment_andWhatCameLaterWithIt() -> None:
+    proposals = with_second_forward_dropped()
     add(proposals, request=b"c")
 
     before = proposals.waiting()
@@ -176,13 +182,7 @@ def test_dropped_waitsAMoment_andWhatCameLaterWithIt() -> None:
 
 
 def test_dropped_goesToTheNextLeaderAtOnce() -> None:
-    proposals = make()
-    add(proposals, request=b"a")
-    add(proposals, request=b"b")
-    [first, second] = proposals.take(ALL)
-    proposals.proposed([first], 5, forward=1)
-    proposals.proposed([second], 5, forward=2)
-    proposals.dropped([2])
+    proposals = with_second_forward_dropped()
 
     proposals.term_applied(6)
 

@@ -22,6 +22,12 @@ def hashes_elsewhere(seeds: Sequence[int], steps: int | None, hash_seed: int) ->
         "from tests.simulator.determinism import hashes\n"
         f"print(hashes({list(seeds)!r}, {steps!r}))\n"
     )
+    found: dict[int, int] = eval(said_elsewhere(program, hash_seed))
+    return found
+
+
+def said_elsewhere(program: str, hash_seed: int) -> str:
+    """What a program prints in a process of its own, with this seed for hashes of strings."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
@@ -29,8 +35,7 @@ def hashes_elsewhere(seeds: Sequence[int], steps: int | None, hash_seed: int) ->
         text=True,
         check=True,
     )
-    found: dict[int, int] = eval(done.stdout)
-    return found
+    return done.stdout
 
 
 def differing(seeds: Sequence[int], steps: int | None = None) -> list[int]:

@@ -25,7 +25,7 @@ import uvloop
 from node.api.member import OnFresh, OnLife, OnOutcome, OnTimeToLive, Sink
 from node.api.server import ClientPort
 from node.backup import Backup
-from node.config import ETCD_VERSION, Limits
+from node.config import ETCD_VERSION, Limits, minor_version
 from node.lease_expiry import LeaseExpiry
 from node.machine.answer import Answer, LeaseChange, LeaseChangeKind
 from node.machine.envelope import RequestKind, unpack
@@ -188,7 +188,8 @@ class ApiMember:
 
     def open_backup(self, index: int) -> Backup:
         """Nothing is written meanwhile: tests do one thing at a time."""
-        origin = Origin(self.index, 2, sorted(self.voters), sorted(self.learners), ETCD_VERSION)
+        version = minor_version(ETCD_VERSION)
+        origin = Origin(self.index, 2, sorted(self.voters), sorted(self.learners), version)
         return Backup(self._view, origin, BytesIO(), lambda: None)
 
     def open_watch(self, sink: Sink) -> int:

@@ -9,7 +9,7 @@ from node.machine.export import Origin, buckets
 from node.proto import kv, rpc
 from tests.support.machine import Replica
 
-ORIGIN = Origin(index=7, term=3, voters=(0xB, 0xA), learners=(0xC,), version="3.6.11")
+ORIGIN = Origin(index=7, term=3, voters=(0xB, 0xA), learners=(0xC,), version="3.6.0")
 
 
 def exported(replica: Replica) -> dict[bytes, dict[bytes, bytes]]:

@@ -18,7 +18,7 @@ from node.machine.view import MemoryView
 from node.proto import kv, rpc
 from tests.support.machine import Replica
 
-ORIGIN = Origin(index=7, term=3, voters=(1,), learners=(), version="3.6.11")
+ORIGIN = Origin(index=7, term=3, voters=(1,), learners=(), version="3.6.0")
 KEYS = [b"a", b"b", b"c"]
 LEASES = [11, 12]
 Buckets = dict[bytes, dict[bytes, bytes]]

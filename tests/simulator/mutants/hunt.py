@@ -12,8 +12,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 
+from tests.simulator.determinism import said_elsewhere
 from tests.simulator.equipment import plan_of
 from tests.simulator.mutants.catalogue import MUTANTS
 from tests.simulator.mutants.mutant import Mutant, blindfold
@@ -152,14 +151,7 @@ def hash_elsewhere(number: int, seed: int, steps: int | None, hash_seed: int) ->
         "from tests.simulator.mutants.hunt import trace_hash\n"
         f"print(trace_hash({number}, {seed}, {steps}))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
+    return int(said_elsewhere(program, hash_seed))
 
 
 def holds(plan: Plan) -> bool:
