@@ -108,6 +108,11 @@ class Link(Protocol):
     def member(self) -> Member:
         """Who answers."""
 
+    common_name: str
+    """Of the client's certificate, which its connection has verified; "" = it has shown none, or
+    none was asked for, or the call came through the JSON gateway. Where client certificates are
+    required it names the user of a call that brings no token.
+    Source: etcd server/auth/store.go (AuthInfoFromTLS)."""
     unwritten: int
     """Bytes of answers that no flush has written yet."""
 

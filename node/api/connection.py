@@ -76,9 +76,13 @@ class Port(Protocol):
 class GrpcConnection(asyncio.Protocol):
     """A client that speaks HTTP/2."""
 
-    def __init__(self, port: Port, transport: asyncio.Transport) -> None:
-        """Take over an open transport whose first bytes are an HTTP/2 preface."""
+    def __init__(self, port: Port, transport: asyncio.Transport, common_name: str = "") -> None:
+        """Take over an open transport whose first bytes are an HTTP/2 preface.
+
+        `common_name` is that of the certificate by which the client has proved who it is.
+        """
         self.member = port.member
+        self.common_name = common_name
         limits = self.member.limits
         self.grpc = GrpcServer(
             unary=port.services.unary_paths,

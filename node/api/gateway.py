@@ -160,6 +160,9 @@ class Exchange:
         """`answered` is the message that the call's answers are."""
         self.member = member
         self.grpc = self
+        self.common_name = ""
+        """Never the certificate's: etcd's gateway connects with one of its own, which is nobody's
+        name, and so only a token says who asks through it."""
         self.unwritten = 0
         self.later = later
         self._responder = responder

@@ -90,6 +90,7 @@ class Wire:
         self.member: Member = self.life.member
         self._answers = Answers()
         self.grpc = cast(GrpcServer, self._answers)
+        self.common_name = ""
         self.unwritten = 0
         self._services = Services(self.member, chance)
         self._open: dict[int, Call] = {}

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+from contextlib import closing
+
+import pytest
+
+from node.api.call import Call
 from node.config import Limits
 from node.machine.answer import Answer
 from node.machine.errors import Refusal
@@ -119,3 +125,28 @@ def test_cancelled_reads_of_a_client_that_does_not_read_are_let_go() -> None:
         served.wait(lambda: method.handled[Status.CANCELLED] == 100)
         events = slow.wait(lambda events: len(statuses(events)) == 4)
         assert statuses(events) == [0, 0, 0, 0]
+
+
+# Who asks.
+
+
+@pytest.mark.parametrize("way", ["grpc", "gateway"])
+def test_who_shows_no_certificate_has_no_common_name(served: ServedMember, way: str) -> None:
+    unary = served.client_port.services.unary
+    method, handler = unary[RANGE]
+    found: list[str] = []
+
+    def noting(call: Call, message: bytes) -> None:
+        found.append(call.link.common_name)
+        handler(call, message)
+
+    unary[RANGE] = (method, noting)
+    if way == "grpc":
+        with ApiClient(served.address) as client:
+            client.raw(RANGE, READ)
+    else:
+        with closing(http.client.HTTPConnection(served.address, timeout=10)) as connection:
+            connection.request("POST", "/v3/kv/range", '{"key":"aw=="}')
+            assert connection.getresponse().status == 200
+
+    assert found == [""]
