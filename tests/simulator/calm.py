@@ -39,6 +39,10 @@ PARTIAL_CUTS = 2
 """How many partial cuts each run is put to."""
 
 
+class Outvoted(Exception):
+    """Those to whom something is promised have lost the majority to a change of the members."""
+
+
 class Calm:
     """The liveness phase of one run."""
 
@@ -49,6 +53,8 @@ class Calm:
         slow = world.plan.limits.snapshot_chunk_bytes < 100
         self._equal_timeouts = SLOW_EQUAL_TIMEOUTS if slow else EQUAL_TIMEOUTS
         self._puts = 0
+        self._core: list[Node] = []
+        """To whom something is promised now."""
         world.chance.seed(world.plan.seed << 32)
 
     def run(self) -> None:
@@ -61,27 +67,45 @@ class Calm:
         for observer in world.observers:
             observer.calming()
         self._end_faults()
-        if world.hopeless():
+        try:
+            self._keep_core()
+            self._keep_everybody()
+        except Outvoted:
+            if not world.hopeless():
+                fail("the members are no majority of themselves")
             world.void = True
             world.look()
             return
-        core = self._separate()
+        world.look()
+        for observer in world.observers:
+            observer.calmed()
+
+    def _keep_core(self) -> None:
+        """What is promised to a majority alone, or else to everybody."""
+        try:
+            self._agree(self._separate())
+        except Outvoted:  # a change of the members, asked for earlier, has taken the majority away
+            self._agree(self._gather())
+
+    def _agree(self, core: list[Node]) -> None:
+        self._core = core
         self._within(LEADER_TIMEOUTS, "no leader", lambda: self._leader(core) is not None)
         self._write(core)
-        self._within(EQUAL_TIMEOUTS, "requests are not resolved", lambda: resolved(core))
+        self._within(self._equal_timeouts, "requests are not resolved", lambda: resolved(core))
         self._within(self._equal_timeouts, "the core is not equal", lambda: self._equal(core))
         self._stay(core)
-        world.look()
-        everybody = self._gather()
+        self._world.look()
+
+    def _keep_everybody(self) -> None:
+        """What is promised once all are back."""
+        everybody = self._core = self._gather()
+        self._within(self._equal_timeouts, "requests are not resolved", lambda: resolved(everybody))
         self._within(self._equal_timeouts, "not all are equal", lambda: self._equal(everybody))
         for _ in range(PARTIAL_CUTS):
             self._make_progress_under_cuts()
             self._within(self._equal_timeouts, "not all are equal", lambda: self._equal(everybody))
         self._read_from_successor()
         self._within(self._equal_timeouts, "not all are equal", lambda: self._equal(everybody))
-        world.look()
-        for observer in world.observers:
-            observer.calmed()
 
     # Who takes part.
 
@@ -181,7 +205,7 @@ class Calm:
         assert leader is not None
         term = leader.loop.term
         for _ in range(self._world.plan.stable_timeouts * self._timeout):
-            self._world.let_pass()
+            self._let_pass()
             now = self._leader(core)
             if now is not leader or leader.loop.term != term:
                 fail(
@@ -259,7 +283,7 @@ class Calm:
                 put = self._put(leader)
             return False
 
-        self._within(EQUAL_TIMEOUTS, "nothing can be written", written)
+        self._within(self._equal_timeouts, "nothing can be written", written)
 
     def _read_from_successor(self) -> None:
         """The leader of a cluster at rest restarts; whoever leads then answers a read."""
@@ -286,6 +310,17 @@ class Calm:
         self._puts += 1
         return node.put(b"calm", b"%d" % self._puts)
 
+    def _let_pass(self) -> None:
+        """One tick.
+
+        Raises:
+            Outvoted: those to whom something is promised are no majority any more.
+        """
+        world = self._world
+        world.let_pass()
+        if world.plan.spares and not world.have_majority({o.id for o in self._core if o.up}):
+            raise Outvoted
+
     def _within(self, timeouts: int, what: str, condition: Callable[[], bool]) -> None:
         """Let time pass until a condition holds."""
         world = self._world
@@ -293,7 +328,7 @@ class Calm:
         for _ in range(timeouts * self._timeout):
             if condition():
                 return
-            world.let_pass()
+            self._let_pass()
         fail(f"{what} after {timeouts} election timeouts")
 
 

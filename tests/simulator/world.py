@@ -303,7 +303,7 @@ class World:
         """Whether the cluster would have a majority without this member, in every configuration
         that somebody may act by."""
         changing = any(each.up and each.parts.membership._asked for each in self.nodes)
-        return not changing and self._have_majority(
+        return not changing and self.have_majority(
             {each.id for each in self.nodes if not self._is_doomed(each)} - {node.id}
         )
 
@@ -314,9 +314,10 @@ class World:
         is removed and leaves before the other has learned of it, as etcd's documentation of its
         Raft library warns ("remove a member from a two-member cluster").
         """
-        return not self._have_majority({each.id for each in self.nodes} - set(self.gone))
+        return not self.have_majority({each.id for each in self.nodes} - set(self.gone))
 
-    def _have_majority(self, members: set[int]) -> bool:
+    def have_majority(self, members: set[int]) -> bool:
+        """Whether these can commit in every configuration that somebody acts by."""
         confs = self.confs() or [ConfState(voters=tuple(range(1, self.plan.members + 1)))]
         return all(len(members & set(conf.voters)) >= majority(len(conf.voters)) for conf in confs)
 
