@@ -258,8 +258,8 @@ class Supervisor:
                     node.heard_ns = time.monotonic_ns()
                     self.events.append(kind, node.name, **report)
                     self.readiness.lost(node, f"{node.name} stepped down")
-                case "stopping":
-                    continue  # it was ordered, and told when it was
+                case "stopping" | "published":
+                    continue  # the one was ordered, and told when it was; the other is no news
                 case "refused" | "quarantined" | "storage_failed" | "invariant" | "removed":
                     node.last_words = str(report.get("reason", ""))
                     self.events.append(f"node.{kind}", node.name, **report)

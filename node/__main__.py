@@ -1,20 +1,23 @@
 """Composition root of one member: builds every part, joins them, and runs the process.
 
-    zygote fork ──► run(config, lifeline_fd, report_fd)
+    zygote fork ──► run(config, lifeline_fd, report_fd) ──► live(config, surroundings)
       open store (verified, or exit 71) ─► mesh, page ─► core, machine, hub ─► loop ─► client port
 
-Only this module and `node.composition` construct concrete parts. Exit codes: 0
-stopped, 64 unusable configuration, 70 a write failed, 71 the disk cannot be trusted, 72 a broken
-invariant, 75 the data directory is held by another process, 76 removed from the cluster.
+A member can live without a supervisor: what that gives is its `Surroundings`, and all but the
+reporter may be absent. Only this module and `node.composition` construct concrete parts. Exit
+codes: 0 stopped, 64 unusable configuration, 70 a write failed, 71 the disk cannot be trusted, 72 a
+broken invariant, 75 the data directory is held by another process, 76 removed from the cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -29,11 +32,12 @@ from node.disk import decode_conf, encode_conf
 from node.errors import ConfigError, InvariantViolated, Removed
 from node.loop import Loop
 from node.member import Member, Sinks
+from node.parts import Reporter
 from node.process import Fatal, Process, guarded
 from node.publisher import Publisher
 from node.raft.message import ConfState
 from node.raft.storage import FOUNDING_INDEX, FOUNDING_TERM
-from node.report import Reporter
+from node.report import Reporter as FileReporter
 from node.seed import seed
 from node.status import Identity
 from node.telemetry import Status, StatusPage
@@ -64,48 +68,78 @@ def temporary_file(directory: Path) -> BinaryIO:
     return cast(BinaryIO, TemporaryFile(dir=directory))
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a member finds around it at its start."""
+
+    reporter: Reporter
+    lifeline_fd: int | None = None
+    """A pipe whose end means that the supervisor is gone; None = there is no supervisor."""
+    listeners: tuple[socket.socket, ...] = ()
+    """Sockets that listen for clients already; () = the address of the member's own row."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a life ended."""
+
+    code: int
+    """The exit code of a supervised node."""
+    signal: int = 0
+    """What asked for it; 0 = no signal."""
+
+
 def run(config: NodeConfig, lifeline_fd: int, report_fd: int) -> NoReturn:
     """Be this member until told to stop. Never returns: nothing of the parent's may run after."""
-    reporter = Reporter(2, report_fd)
     code = EXIT_INVARIANT
     try:
-        serve(config, reporter, lifeline_fd)
-        code = 0
-    except Quarantined as error:
-        reporter.report("quarantined", reason=str(error))
-        code = EXIT_QUARANTINE
-    except FOUND_DAMAGE as error:  # read after boot, before the first turn
-        reason = f"found while starting: {describe_failure(error)}"
-        reporter.report("quarantined", reason=reason)
-        code = EXIT_QUARANTINE
-    except Removed as error:
-        reporter.report("removed", reason=str(error))
-        code = EXIT_REMOVED
-    except (DirectoryHeld, Claimed) as error:
-        reporter.report("refused", reason=str(error))
-        code = EXIT_HELD
-    except DiskFailed as error:
-        reporter.report("refused", reason=str(error))
-        code = EXIT_STORAGE
-    except (ConfigError, FormatTooNew, TransportError, OSError) as error:
-        reporter.report("refused", reason=f"{type(error).__name__}: {error}")
-        code = EXIT_CONFIG
-    except BaseException as error:
-        traceback.print_exc()
-        reporter.report("invariant", reason=f"{type(error).__name__}: {error}")
+        code = live(config, Surroundings(FileReporter(2, report_fd), lifeline_fd)).code
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
-def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
+def live(config: NodeConfig, surroundings: Surroundings) -> End:
+    """Be this member until told to stop, or until it cannot go on: the reporter is told why."""
+    reporter = surroundings.reporter
+    try:
+        return End(0, serve(config, surroundings))
+    except Quarantined as error:
+        reporter.report("quarantined", reason=str(error))
+        return End(EXIT_QUARANTINE)
+    except FOUND_DAMAGE as error:  # read after boot, before the first turn
+        reason = f"found while starting: {describe_failure(error)}"
+        reporter.report("quarantined", reason=reason)
+        return End(EXIT_QUARANTINE)
+    except Removed as error:
+        reporter.report("removed", reason=str(error))
+        return End(EXIT_REMOVED)
+    except (DirectoryHeld, Claimed) as error:
+        reporter.report("refused", reason=str(error))
+        return End(EXIT_HELD)
+    except DiskFailed as error:
+        reporter.report("refused", reason=str(error))
+        return End(EXIT_STORAGE)
+    except (ConfigError, FormatTooNew, TransportError, OSError) as error:
+        reporter.report("refused", reason=f"{type(error).__name__}: {error}")
+        return End(EXIT_CONFIG)
+    except BaseException as error:
+        traceback.print_exc()
+        reporter.report("invariant", reason=f"{type(error).__name__}: {error}")
+        return End(EXIT_INVARIANT)
+
+
+def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     """Build the member, run it until it is stopped, and close it in the order that is safe.
+
+    Returns the signal that stopped it, 0 = none did.
 
     Raises:
         Quarantined, FormatTooNew, DirectoryHeld: the store must not or cannot be used.
         OSError: an address or a file cannot be used.
         Removed: this member has been removed, now or before it was started.
     """
+    reporter = surroundings.reporter
     incarnation = draw(64)
     store = open_patiently(config, reporter)
     refuse_removed(store, config.member_id)
@@ -118,7 +152,7 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
             arena_paths={spec.id: spec.arena_path for spec in config.members if spec.arena_path},
         )
     )
-    page = StatusPage(config.page_path)
+    page = StatusPage(config.page_path) if config.page_path else StatusPage.private()
     events = uvloop.new_event_loop()
     asyncio.set_event_loop(events)
     sinks = Sinks()
@@ -140,13 +174,14 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
         started_at_ns=time.monotonic_ns(),
         updated_at_ns=0,
     )
-    publisher = Publisher(member, loop, parts, page, spec, own)
+    publisher = Publisher(member, loop, parts, page, spec, own, reporter.report)
     parts.connections.adopt(parts.conf)
-    Process(events, loop, parts, port, publisher, reporter, fatal).serve(
+    stopped_by = Process(events, loop, parts, port, publisher, reporter, fatal).serve(
         spec.client_host,
         spec.client_port,
         [*mesh.filenos(), store.writer.fileno()],
-        lifeline_fd,
+        surroundings.lifeline_fd,
+        listeners=surroundings.listeners,
         tick_seconds=config.ticks.tick_ms / 1000,
         campaign_first=config.campaign_first,
     )
@@ -154,6 +189,7 @@ def serve(config: NodeConfig, reporter: Reporter, lifeline_fd: int) -> None:
     store.close()
     if parts.membership.removed:
         raise Removed(REMOVED_REASON)
+    return stopped_by
 
 
 def refuse_removed(store: Store, member_id: int) -> None:

@@ -113,11 +113,20 @@ class MemberSpec(msgspec.Struct, frozen=True, kw_only=True):
     client_port: int
     arena_path: str = ""
     """Shared-memory arena that this member writes and its peers read; "" = none."""
+    peer_urls: tuple[str, ...] = ()
+    """Where the other members reach it; () = by a socket in the run directory."""
+    advertised_urls: tuple[str, ...] = ()
+    """What clients are told to dial; () = where it listens."""
 
     @property
     def client_url(self) -> str:
-        """The URL that clients dial and MemberList reports."""
+        """The URL at which it listens for clients."""
         return f"http://{self.client_host}:{self.client_port}"
+
+    @property
+    def client_urls(self) -> tuple[str, ...]:
+        """The URLs that clients dial and MemberList reports."""
+        return self.advertised_urls or (self.client_url,)
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +143,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_path: str
     """What the node itself has to say, line by line; never a pipe that a reader can stall."""
     page_path: str = ""
-    """Shared-memory status page that this member writes; "" = none."""
+    """Shared-memory status page that this member writes; "" = one that nobody else sees."""
     bootstrap: bool = False
     """True on the very first start: an empty data directory is expected, else it is refused."""
     join: bool = False

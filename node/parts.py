@@ -33,10 +33,13 @@ from transport.mesh import MeshPort
 
 
 class Reporter(Protocol):
-    """Where the loop tells what has happened: the node's log and the supervisor."""
+    """Where a member tells what has happened: its log, and whoever supervises it."""
 
     def report(self, event: str, **facts: object) -> None:
         """One event, by its dotted name."""
+
+    def log(self, event: str, **facts: object) -> None:
+        """One line that is of no interest to the supervisor."""
 
     def notes(self, notes: Iterable[Note]) -> None:
         """What the core has noticed."""

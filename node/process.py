@@ -6,6 +6,8 @@
                               ├──SIGINT──► finish calls (everybody stops, nobody to lead) ──► 0
                               └──lifeline closed: the supervisor is gone──► gone at once
 
+A member that nobody supervises has no lifeline.
+
 Every call that the event loop makes into a turn is guarded: an exception that escapes one means
 that an invariant is broken or that this program has a bug, and a member that goes on after that
 would be a guess. It leaves a trace in its log and dies with code 72, or with 71 if it was its disk
@@ -19,20 +21,20 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from node.api.server import ClientPort
 from node.loop import Loop
-from node.parts import Parts
+from node.parts import Parts, Reporter
 from node.publisher import Publisher
 from node.raft.ready import Role
-from node.report import Reporter
 from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE
 from store.leveldb import describe_failure
 
@@ -79,18 +81,22 @@ class Process:
         self._publisher = publisher
         self._reporter = reporter
         self._stopping = False
+        self._signal = 0
 
     def serve(
         self,
         host: str,
         client_port: int,
         wakeups: list[int],
-        lifeline_fd: int,
+        lifeline_fd: int | None,
         *,
+        listeners: Sequence[socket.socket] = (),
         tick_seconds: float,
         campaign_first: bool,
-    ) -> None:
-        """Listen, turn, and return once stopped.
+    ) -> int:
+        """Listen, turn, and return once stopped: the signal that asked for it, 0 = none.
+
+        `listeners` take the place of `host` and `client_port`.
 
         Raises:
             OSError: the client port cannot be bound.
@@ -99,19 +105,27 @@ class Process:
         events.set_exception_handler(self._escaped)
         for fd in wakeups:
             events.add_reader(fd, self._loop.wake)
-        events.add_reader(lifeline_fd, partial(os._exit, EXIT_LIFELINE))
-        events.add_signal_handler(signal.SIGTERM, self._stop, True)
-        events.add_signal_handler(signal.SIGINT, self._stop, False)
+        if lifeline_fd is not None:
+            events.add_reader(lifeline_fd, partial(os._exit, EXIT_LIFELINE))
+        events.add_signal_handler(signal.SIGTERM, self._stop, signal.SIGTERM)
+        events.add_signal_handler(signal.SIGINT, self._stop, signal.SIGINT)
         # One run of the event loop from here to the end: a signal between two would be lost.
         opening = events.create_task(
-            self._open(host, client_port, tick_seconds, campaign_first=campaign_first)
+            self._open(host, client_port, listeners, tick_seconds, campaign_first=campaign_first)
         )
         events.run_forever()
         if opening.done():
             opening.result()
+        return self._signal
 
     async def _open(
-        self, host: str, client_port: int, tick_seconds: float, *, campaign_first: bool
+        self,
+        host: str,
+        client_port: int,
+        listeners: Sequence[socket.socket],
+        tick_seconds: float,
+        *,
+        campaign_first: bool,
     ) -> None:
         tune_interpreter()
         self._tick(tick_seconds)
@@ -120,7 +134,7 @@ class Process:
         if self._stopping:
             return
         try:
-            bound = await self._port.start(host, client_port)
+            bound = await self._port.start(host, client_port, listeners)
         except OSError:
             self._events.stop()
             raise
@@ -144,12 +158,13 @@ class Process:
             self._loop.wake()
         self._events.call_later(seconds, self._campaign, until, seconds)
 
-    def _stop(self, hand_over: bool) -> None:
+    def _stop(self, number: signal.Signals) -> None:
         if self._stopping:
             return
         self._stopping = True
-        self._reporter.report("stopping")
-        if hand_over:
+        self._signal = number
+        self._reporter.report("stopping", signal=number.name)
+        if number == signal.SIGTERM:
             self._hand_over()
         self._events.create_task(self._drain(STOP_GRACE_SECONDS))
 

@@ -10,6 +10,7 @@ Source: etcd server/etcdserver/server.go (publishV3).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from node.config import MemberSpec
 from node.loop import Loop
@@ -36,15 +37,19 @@ class Publisher:
         page: StatusPage,
         spec: MemberSpec,
         own: Status,
+        report: Callable[[str], None],
     ) -> None:
-        """`own` holds what does not change: pid, ids, start."""
+        """`own` holds what does not change: pid, ids, start. `report` is told "published" once
+        there is a leader and the roster shows this member: what etcd calls ready."""
         self._member = member
         self._loop = loop
         self._parts = parts
         self._page = page
         self._spec = spec
         self._own = own
+        self._report = report
         self._under_way = False
+        self._known = False
         self._paged_at = 0.0
         self._lateness_max_ns = 0
         self._lateness_since = 0.0
@@ -67,19 +72,25 @@ class Publisher:
         for record in self._parts.machine.members():
             if record.id == spec.id and (record.name, record.client_urls) == (
                 spec.name,
-                (spec.client_url,),
+                spec.client_urls,
             ):
+                self._tell_once()
                 return
         self._under_way = True
         message = rpc_pb2.Member(
             ID=spec.id,
             name=spec.name,
-            peerURLs=[f"unix://{spec.name}"],
-            clientURLs=[spec.client_url],
+            peerURLs=spec.peer_urls or (f"unix://{spec.name}",),
+            clientURLs=spec.client_urls,
         )
         self._member.propose(
             RequestKind.MEMBER_PUBLISH, message.SerializeToString(), self._published
         )
+
+    def _tell_once(self) -> None:
+        if not self._known:
+            self._known = True
+            self._report("published")
 
     def _published(self, outcome: Answer | Refusal) -> None:
         self._under_way = False

@@ -14,6 +14,7 @@ and the previous one, so a pause that is over does not colour them for ever.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from enum import IntEnum, IntFlag
 from itertools import accumulate
@@ -218,6 +219,20 @@ class StatusPage:
         self._writer.update(0, empty)
         for section in range(1, PEERS_MAX + 1):
             self._free(section)
+
+    @classmethod
+    def private(cls) -> StatusPage:
+        """A page that goes with its process: nobody supervises it.
+
+        Raises:
+            OSError: there is no room.
+        """
+        descriptor = os.memfd_create("conclave-page", os.MFD_CLOEXEC)
+        try:
+            create_page(descriptor)
+            return cls(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
 
     def publish(self, status: Status) -> None:
         """Replace the status: a few microseconds, meant for every tick or turn."""

@@ -9,7 +9,7 @@ write. Deadlines of clients are swept ten times a second: precise enough for a d
 client watches itself, and free for calls that have none.
 
 It binds with SO_REUSEPORT, because the supervisor holds the port (bound, never listening) while a
-member is down, so that nobody else can take it.
+member is down, so that nobody else can take it. Who has no supervisor brings sockets that listen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 from node.api.call import Call, StreamCall
@@ -31,6 +33,8 @@ from node.api.service import Services
 from transport.http1 import Http1Protocol, Limits
 from transport.sniff import protocol_of
 
+BACKLOG = 512
+"""Clients that may wait to be accepted."""
 SWEEP_SECONDS = 0.1
 READ_SECONDS = 0.005
 """What reads may take of one pass of the event loop. Hundreds of long ranges that arrive together
@@ -58,7 +62,7 @@ class ClientPort:
         """Clients that were cut off because there are too many."""
         self.metrics = Metrics(member, self.services.methods, self)
         self.http = HttpEndpoints(member, self.metrics, Gateway(member, self.services, self.later))
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._transports: set[asyncio.Transport] = set()
@@ -86,18 +90,21 @@ class ClientPort:
         """Whether `close` was called."""
         return self._closing
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port that was bound (of use when 0 was asked for).
+    async def start(self, host: str, port: int, listeners: Sequence[socket.socket] = ()) -> int:
+        """Take clients: at an address, or from sockets that listen already. Returns the (first)
+        port, of use when 0 was asked for.
 
         Raises:
             OSError: the address is taken or not ours.
         """
         self._loop = asyncio.get_running_loop()
-        self._server = await self._loop.create_server(
-            lambda: SniffProtocol(self), host, port, backlog=512, reuse_port=True
-        )
+        serve = partial(self._loop.create_server, lambda: SniffProtocol(self), backlog=BACKLOG)
+        if listeners:
+            self._servers = [await serve(sock=listener) for listener in listeners]
+        else:
+            self._servers = [await serve(host, port, reuse_port=True)]
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        bound: int = self._server.sockets[0].getsockname()[1]
+        bound: int = self._servers[0].sockets[0].getsockname()[1]
         return bound
 
     def flush(self) -> None:
@@ -109,8 +116,8 @@ class ClientPort:
     async def close(self, grace: float) -> None:
         """Stop: take no more clients or calls, give open calls `grace` seconds, then cut."""
         self._closing = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         self.services.stop()
         for connection in list(self._grpc):
             connection.drain(STOPPED)

@@ -68,6 +68,7 @@ def make(tmp_path: Path, reporter: Reporter, events: asyncio.AbstractEventLoop) 
         StatusPage(str(page)),
         node.config.spec,
         Status(pid=1, member_id=1, incarnation=1, started_at_ns=1, updated_at_ns=0),
+        reporter.report,
     )
     port = ClientPort(node.member)
     return Process(events, node.loop, node.parts, port, publisher, reporter, fatal)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from node.publisher import PAGE_SECONDS, Publisher
 from node.telemetry import Status, StatusPage, StatusPageReader, create_page
@@ -27,7 +28,7 @@ def reader(page: Path) -> Iterator[StatusPageReader]:
     reader.close()
 
 
-def publisher_of(node: Node, page: Path) -> Publisher:
+def publisher_of(node: Node, page: Path, told: list[str] | None = None) -> Publisher:
     return Publisher(
         node.member,
         node.loop,
@@ -35,6 +36,7 @@ def publisher_of(node: Node, page: Path) -> Publisher:
         StatusPage(str(page)),
         node.config.spec,
         Status(pid=77, member_id=node.id, incarnation=5, started_at_ns=1, updated_at_ns=0),
+        (told if told is not None else []).append,
     )
 
 
@@ -58,6 +60,41 @@ def test_name_isPublishedOnce(page: Path) -> None:
         assert (record.id, record.name) == (node.id, f"n{node.id}")
         assert record.client_urls == (node.config.spec.client_url,)
     assert node.parts.core.status().last_index == before + 1
+
+
+def test_name_isToldOnce_whenItIsInTheRosterAndSomebodyLeads(page: Path) -> None:
+    cluster = MemberCluster(start=False)
+    node = cluster[1]
+    node.start()
+    told: list[str] = []
+    publisher = publisher_of(node, page, told)
+    run(cluster, publisher, 100)
+    without_leader = list(told)
+
+    cluster[2].start()
+    cluster.elect()
+    run(cluster, publisher, 100)
+
+    assert without_leader == []
+    assert told == ["published"]
+
+
+def test_addresses_areThoseThatWereGiven(page: Path) -> None:
+    cluster = MemberCluster()
+    node = cluster.elect()
+    node.config = replace(
+        node.config,
+        members=tuple(
+            replace(spec, peer_urls=("http://p",), advertised_urls=("http://c1", "http://c2"))
+            for spec in node.config.members
+        ),
+    )
+
+    run(cluster, publisher_of(node, page), 50)
+
+    [record] = node.machine.members()
+    assert record.peer_urls == ("http://p",)
+    assert record.client_urls == ("http://c1", "http://c2")
 
 
 def test_name_waitsForALeader_andIsTriedAgain(page: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,15 @@ def test_percentiles_are_right_within_a_bucket(
         exact = ordered[math.ceil(len(ordered) * share) - 1] / 1e6
         assert measured is not None
         assert exact / 1.2 <= measured <= exact * 1.2
+
+
+def test_private_page_leaves_nothing_open() -> None:
+    """A member that nobody supervises writes its page all the same; it goes with the process."""
+    open_before = len(os.listdir("/proc/self/fd"))
+
+    page = StatusPage.private()
+    page.publish(status(term=3))
+    page.sent(7, 1_000)
+
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    page.close()

@@ -16,6 +16,9 @@ class Journal:
     def report(self, event: str, **facts: object) -> None:
         self.events.append((event, facts))
 
+    def log(self, event: str, **facts: object) -> None:
+        """What no supervisor would hear of is not kept."""
+
     def notes(self, notes: Iterable[Note]) -> None:
         self.events += [(f"raft.{note.kind.name.lower()}", {"peer": note.member}) for note in notes]
 
