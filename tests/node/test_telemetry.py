@@ -204,6 +204,6 @@ def test_private_page_leaves_nothing_open() -> None:
     page = StatusPage.private()
     page.publish(status(term=3))
     page.sent(7, 1_000)
+    page.close()
 
     assert len(os.listdir("/proc/self/fd")) == open_before
-    page.close()
