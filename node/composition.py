@@ -20,6 +20,7 @@ from node.chain import Chain
 from node.config import ETCD_VERSION, NodeConfig, minor_version
 from node.connections import Connections
 from node.consistency import Consistency
+from node.defragmentation import Defragmentation
 from node.disk import Disk
 from node.housekeeping import HOUSEKEEPING_MS
 from node.lease_call import LeaseCalls
@@ -196,6 +197,7 @@ def compose(
         connections=connections,
         snapshots=snapshots,
         transfers=Transfers(election_seconds),
+        defragmentation=Defragmentation(disk, store.rewriter, lambda: parts.machine),
         hub=hub,
         machine=machine,
         new_backup=lambda: backup_of(

@@ -221,6 +221,28 @@ class Disk:
             self._sized_at, self._size = now, self._engine.size_on_disk()
         return self._size
 
+    def state_size(self) -> int:
+        """About how many bytes of the files the applied state takes, dead records included.
+
+        The newest of them lie in files that hold entries of the log as well; which part of these is
+        state is taken from all that was written.
+        """
+        prefix = record.state_prefix(self._state.generation)
+        settled = self._engine.size_of(prefix, record.after_prefix(prefix))
+        return settled + int(self._engine.unsettled_bytes() * self._writer.state_share)
+
+    def newest_write(self) -> int:
+        """Number of a write after which all that is staged now is on disk, and begin it."""
+        self.flush_effects()
+        if self._effects_wait():
+            return self._writer.next_seq
+        return self._writes[-1].sequence if self._writes else self._durable.sequence
+
+    @property
+    def durable_write(self) -> int:
+        """Number of the newest write that is on disk."""
+        return self._durable.sequence
+
     def flush_effects(self) -> bool:
         """Queue staged effects that found no other batch to ride along with."""
         if not self._effects_wait() or not self._writer.has_room():

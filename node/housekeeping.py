@@ -36,6 +36,7 @@ class Housekeeping:
         parts.membership.expire(now)
         parts.connections.keep_house(now, parts.core.leader)
         parts.transfers.expire(now)
+        parts.defragmentation.keep()
         parts.hub.tick()
         parts.consistency.keep()
         parts.core.set_eager(parts.hub.watchers > 0)

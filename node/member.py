@@ -178,6 +178,10 @@ class Member:
         self._parts.core.transfer_leader(member_id)
         self._loop.wake()
 
+    def defragment(self, done: OnFresh) -> None:
+        """Give back the space of everything dead; the next housekeeping begins."""
+        self._parts.defragmentation.ask(done)
+
     def change_members(self, kind: RequestKind, member: rpc_pb2.Member, done: OnOutcome) -> None:
         """Add, remove or promote a member, through the leader and the log."""
         self._parts.membership.ask(kind, member, done, self.now())

@@ -15,6 +15,7 @@ from node.backup import Backup
 from node.chain import Chain
 from node.connections import Connections
 from node.consistency import Consistency
+from node.defragmentation import Defragmentation
 from node.disk import Disk
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
@@ -64,6 +65,7 @@ class Parts:
     connections: Connections
     snapshots: Snapshots
     transfers: Transfers
+    defragmentation: Defragmentation
     hub: WatchHub
     machine: Machine
     """Replaced when a snapshot is installed."""

@@ -34,6 +34,7 @@ from store.medium import FileMedium, Medium
 from store.memory import MemoryEngine
 from store.overlay import StateView
 from store.record import Floor, HardState, Head, Meta, Position
+from store.rewrite import ImmediateRewriter, ThreadRewriter
 from store.sweep import Sweep
 from store.writer import SteppedWriter, Writer
 
@@ -57,10 +58,16 @@ class Store:
     image: LogImage
     view: StateView
     writer: Writer
+    rewriter: ThreadRewriter
 
     def close(self) -> None:
-        """Write what is queued, then release everything, in the only order that is safe."""
+        """Write what is queued, then release everything, in the only order that is safe.
+
+        A rewrite that is under way keeps all of it until the process ends, which then is near.
+        """
         self.writer.close()
+        if self.rewriter.busy:
+            return
         self.engine.close()
         self.mark.close()
         self.directory.release()
@@ -105,7 +112,8 @@ def open_store(
     end = partial(die, directory.fatal_path, last_words)
     writer = Writer(trusted.committer(), Intake(image, config), config, end)
     view = StateView(engine, image.generation)
-    return Store(directory, engine, mark, log, image, view, writer)
+    rewriter = ThreadRewriter(engine, end)
+    return Store(directory, engine, mark, log, image, view, writer, rewriter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,7 @@ class MemoryStore:
     image: LogImage
     view: StateView
     writer: SteppedWriter
+    rewriter: ImmediateRewriter
 
 
 def open_memory_store(
@@ -138,7 +147,8 @@ def open_memory_store(
     image = trusted.image
     writer = SteppedWriter(trusted.committer(), Intake(image, config))
     view = StateView(engine, image.generation)
-    return MemoryStore(engine, trusted.mark, trusted.log, image, view, writer)
+    rewriter = ImmediateRewriter(engine)
+    return MemoryStore(engine, trusted.mark, trusted.log, image, view, writer, rewriter)
 
 
 @dataclass(frozen=True, slots=True)

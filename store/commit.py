@@ -50,6 +50,7 @@ class Intake:
         self._applied = image.applied
         self._generation = self._claimed = image.generation
         self._bytes_total = 0
+        self._state_bytes = 0
         # Written by the other thread, one word each and only upwards.
         self.durable_seq = image.write_seq
         self.durable_bytes = 0
@@ -63,6 +64,11 @@ class Intake:
     def generation(self) -> int:
         """Current generation once everything admitted is written."""
         return self._generation
+
+    @property
+    def state_share(self) -> float:
+        """Which part of all that was ever admitted is state, from 0.0 to 1.0; the rest is log."""
+        return self._state_bytes / self._bytes_total if self._bytes_total else 1.0
 
     def claim_generation(self) -> int:
         """A generation that no install of the last 254 has used; its records may still be there."""
@@ -105,7 +111,9 @@ class Intake:
         hard, last = self._hard_state, self._last
         check(hard.commit <= last.index, "commit index beyond the log", hard, last)
         self._write_seq += 1
-        self._bytes_total += _size_of(batch)
+        effects = _effects_size(batch)
+        self._state_bytes += effects
+        self._bytes_total += effects + sum([len(entry.data) for entry in batch.entries])
         head = Head(self._write_seq, self._hard_state, self._last)
         return Admitted(batch, head, replaced_last, self._bytes_total, monotonic())
 
@@ -260,10 +268,9 @@ def figures_of(meta: Meta, head: Head) -> MarkFigures:
     )
 
 
-def _size_of(batch: Batch) -> int:
+def _effects_size(batch: Batch) -> int:
     """Payload bytes, near enough for a bound: keys and headers are not worth the time."""
-    size = sum([len(entry.data) for entry in batch.entries])
-    return size + sum([len(value) for _, value in batch.effects if value])
+    return sum([len(value) for _, value in batch.effects if value])
 
 
 def _encode_entries(entries: Sequence[StoredEntry]) -> list[Operation]:

@@ -75,8 +75,24 @@ class Engine(Reader, Protocol):
     def size_on_disk(self) -> int:
         """Bytes of all files, dead records included."""
 
+    def size_of(self, lo: bytes, hi: bytes) -> int:
+        """About how many bytes of the files the records of `[lo, hi)` take, dead ones included.
+
+        What was written lately counts as little as `unsettled_bytes` says. Costs a microsecond.
+        """
+
+    def unsettled_bytes(self) -> int:
+        """Bytes of what was written lately, whatever it is: no key can be looked up in it yet."""
+
     def compact(self, lo: bytes, hi: bytes) -> None:
         """Give back the space of deleted records in `[lo, hi)`. Blocks; reads and writes go on."""
+
+    def rewrite(self, lo: bytes, hi: bytes) -> None:
+        """Give back the space of all dead records in `[lo, hi)`, whatever that costs.
+
+        Blocks; reads and writes go on. Any thread may call it, one at a time. `lo` and `hi` are not
+        empty, and no record is below `lo` + 00 or at `hi` - 1.
+        """
 
     def close(self) -> None:
         """Release files and memory. Idempotent."""

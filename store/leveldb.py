@@ -6,6 +6,7 @@ What is switched on and why:
   it vanish from the middle of the log.
 - `verify_checksums` on every read: otherwise a flipped bit in a table is served as good data.
 - `sync=True` on every write, `transaction=True` so that a half-built batch is never written.
+- `rewrite` writes beside the one writing thread, which LevelDB allows: two keys that nobody reads.
 - no compression: files stay mapped into memory, and each read verifies the block that it touches.
 - the directory is synced after LevelDB created a file in it, which LevelDB itself does only when
   it writes a manifest: without that, a power cut can lose a whole write-ahead log.
@@ -96,22 +97,48 @@ class LevelDBEngine:
         return LevelDBSnapshot(self._db.snapshot())
 
     def size_on_disk(self) -> int:
-        total = 0
-        with os.scandir(self._path) as files:
-            for file in files:
-                try:
-                    total += file.stat().st_size
-                except FileNotFoundError:  # a compaction just removed it
-                    continue
-        return total
+        return self._bytes_of_files("")
+
+    def size_of(self, lo: bytes, hi: bytes) -> int:
+        return int(self._db.approximate_size(lo, hi))
+
+    def unsettled_bytes(self) -> int:
+        """Write-ahead logs: their records are in no table yet."""
+        return self._bytes_of_files(".log")
 
     def compact(self, lo: bytes, hi: bytes) -> None:
         self._db.compact_range(start=lo, stop=hi or None)
+
+    def rewrite(self, lo: bytes, hi: bytes) -> None:
+        """LevelDB merges tables downwards only where one lies above another. What was overwritten
+        inside of one table, or in the lowest ones, it leaves for ever. So a table is put above all
+        of them: of two deletions of what is not there, one at each end of the range. The first pass
+        brings everything out of memory, the second one merges it.
+
+        Nothing is lost if these deletions are.
+        """
+        for _ in range(2):
+            with self._db.write_batch(sync=True) as ends:
+                ends.delete(lo)
+                ends.delete(_before(hi))
+            self._db.compact_range(start=lo, stop=hi)
 
     def close(self) -> None:
         if not self._db.closed:
             self._db.close()
             os.close(self._directory)
+
+    def _bytes_of_files(self, suffix: str) -> int:
+        total = 0
+        with os.scandir(self._path) as files:
+            for file in files:
+                if not file.name.endswith(suffix):
+                    continue
+                try:
+                    total += file.stat().st_size
+                except FileNotFoundError:  # a compaction just removed it
+                    continue
+        return total
 
     def _sync_directory_if_changed(self) -> None:
         """Make a new log file findable after a power cut, before what it holds is acknowledged.
@@ -169,6 +196,11 @@ class _Prefixed:
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         return _scan(self._records, self._prefix, lo, hi, reverse, self._whole)
+
+
+def _before(hi: bytes) -> bytes:
+    """A key below `hi` and above nearly all others that are: 73 ff for 74."""
+    return hi[:-1] + bytes((hi[-1] - 1,)) + b"\xff" * 32
 
 
 def _scan(

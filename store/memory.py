@@ -139,8 +139,18 @@ class MemoryEngine(_Records):
     def size_on_disk(self) -> int:
         return sum(len(key) + len(value) for key, value in self._values.items())
 
+    def size_of(self, lo: bytes, hi: bytes) -> int:
+        return sum(len(key) + len(value) for key, value in self.scan(lo, hi))
+
+    def unsettled_bytes(self) -> int:
+        """Everything can be looked up."""
+        return 0
+
     def compact(self, lo: bytes, hi: bytes) -> None:
         """Deleted records take no space here."""
+
+    def rewrite(self, lo: bytes, hi: bytes) -> None:
+        """See `compact`."""
 
 
 class _Prefixed:

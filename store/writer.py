@@ -92,6 +92,10 @@ class BatchWriter(Protocol):
     def generation(self) -> int:
         """The generation of state records that is current once everything submitted is written."""
 
+    @property
+    def state_share(self) -> float:
+        """Which part of what was submitted is state, from 0.0 to 1.0; the rest is log."""
+
     def claim_generation(self) -> int:
         """Another generation, for an install; never one that queued batches still write to."""
 
@@ -129,6 +133,10 @@ class Writer:
     @property
     def generation(self) -> int:
         return self._intake.generation
+
+    @property
+    def state_share(self) -> float:
+        return self._intake.state_share
 
     def claim_generation(self) -> int:
         return self._intake.claim_generation()
@@ -239,6 +247,10 @@ class SteppedWriter:
     @property
     def generation(self) -> int:
         return self._intake.generation
+
+    @property
+    def state_share(self) -> float:
+        return self._intake.state_share
 
     def claim_generation(self) -> int:
         return self._intake.claim_generation()

@@ -1,4 +1,4 @@
-"""etcdserverpb.Maintenance, as far as it is served: all but Defragment and Downgrade.
+"""etcdserverpb.Maintenance, as far as it is served: all but Downgrade.
 
 Status is this member's own view and is answered without a quorum. An alarm request goes through
 the log even to list alarms; that is what makes `etcdctl endpoint health` fail without a quorum.
@@ -27,7 +27,7 @@ REST_SECONDS = 0.004
 
 
 class Maintenance:
-    """Status, Alarm, Hash, HashKV, MoveLeader, Snapshot."""
+    """Status, Alarm, Defragment, Hash, HashKV, MoveLeader, Snapshot."""
 
     def __init__(self, member: Member) -> None:
         """Serve `member`."""
@@ -59,6 +59,18 @@ class Maintenance:
         """List, raise or lower alarms."""
         rpc.AlarmRequest.FromString(message)
         self._member.propose(RequestKind.ALARM, message, call.done, call)
+
+    def defragment(self, call: Call, message: bytes) -> None:
+        """Give back this member's disk space of everything dead."""
+        rpc.DefragmentRequest.FromString(message)
+
+        def done(refusal: Refusal | None) -> None:
+            if refusal is None:
+                call.reply(b"")  # no header, as in etcd
+            else:
+                call.refuse(refusal)
+
+        self._member.defragment(done)
 
     def move_leader(self, call: Call, message: bytes) -> None:
         """Hand leadership to another member; only the leader can, and it answers when it has."""

@@ -125,6 +125,9 @@ class Member(Protocol):
     def transfer_leader(self, member_id: int, done: OnFresh) -> None:
         """Hand leadership over; None = done."""
 
+    def defragment(self, done: OnFresh) -> None:
+        """Give back the disk space of everything dead; None = done."""
+
     @property
     def applied(self) -> int:
         """Index of the last applied entry."""

@@ -66,6 +66,7 @@ class Services:
         self._unary(CLUSTER, "MemberPromote", cluster.member_promote)
         self._unary(MAINTENANCE, "Status", maintenance.status, learner=True)
         self._unary(MAINTENANCE, "Alarm", maintenance.alarm)
+        self._unary(MAINTENANCE, "Defragment", maintenance.defragment)
         self._unary(MAINTENANCE, "Hash", maintenance.hash)
         self._unary(MAINTENANCE, "HashKV", maintenance.hash_kv)
         self._unary(MAINTENANCE, "MoveLeader", maintenance.move_leader)

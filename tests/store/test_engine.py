@@ -120,6 +120,47 @@ def test_compact_keeps_what_lives(engine: Engine) -> None:
     assert [key for key, _ in engine.scan(b"", b"")] == [b"0000", b"0999"]
 
 
+def test_rewrite_keeps_what_lives(engine: Engine) -> None:
+    engine.write(RECORDS)
+    engine.write([(b"b", None)])
+
+    engine.rewrite(b"\0", b"\xff")
+
+    assert list(engine.scan(b"", b"")) == [RECORDS[0], *RECORDS[2:]]
+
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize("count", [3, 40], ids=["in memory", "in tables"])
+def test_rewrite_gives_back_what_is_dead(tmp_path: Path, count: int) -> None:
+    """Also what LevelDB's own compaction of a range leaves: the overwritten in the lowest table."""
+    engine = LevelDBEngine(tmp_path / "db", StoreConfig(), create=True)
+    for number in range(count):
+        engine.write([(b"s1", bytes(MEGABYTE)), (b"s2%d" % number, bytes(MEGABYTE))])
+    engine.write([(b"s2%d" % number, None) for number in range(count)])
+    before = engine.size_of(b"s", b"t") + engine.unsettled_bytes()
+
+    engine.rewrite(b"\0", b"\xff")
+
+    assert before > count * MEGABYTE
+    assert MEGABYTE < engine.size_of(b"s", b"t") < 2 * MEGABYTE
+    assert engine.unsettled_bytes() < MEGABYTE
+    engine.close()
+
+
+def test_size_of_counts_a_range(engine: Engine) -> None:
+    engine.write([(b"a%d" % number, bytes(1000)) for number in range(100)])
+    engine.write([(b"b%d" % number, bytes(1000)) for number in range(10)])
+    engine.rewrite(b"\0", b"\xff")
+
+    sizes = engine.size_of(b"a", b"b"), engine.size_of(b"b", b"c"), engine.size_of(b"c", b"d")
+
+    assert 90_000 < sizes[0] < 130_000
+    assert 9_000 < sizes[1] < 20_000
+    assert sizes[2] == 0
+
+
 def test_close_twice(engine: Engine) -> None:
     engine.close()
     engine.close()

@@ -181,6 +181,10 @@ class ApiMember:
         """There is nobody else."""
         done(BadLeaderTransferee())
 
+    def defragment(self, done: OnFresh) -> None:
+        """Nothing here takes space that it does not need."""
+        done(None)
+
     @property
     def applied(self) -> int:
         """Everything that was proposed is."""

@@ -103,7 +103,6 @@ def test_watch_from_a_revision(served: ServedMember) -> None:
     [
         (("get", "k", "--rev=9"), "etcdserver: mvcc: required revision is a future revision"),
         (("lease", "revoke", "7"), "etcdserver: requested lease not found"),
-        (("defrag",), "unknown method Defragment for service etcdserverpb.Maintenance"),
         (("user", "list"), "unknown method UserList for service etcdserverpb.Auth"),
     ],
 )

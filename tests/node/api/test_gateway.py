@@ -142,7 +142,6 @@ def test_what_is_not_there(served: ServedMember) -> None:
     missing = {"error": "Not Found", "code": 5, "message": "Not Found"}
     assert ask(served.address, "/v3/nobody/knows", "{}") == (404, missing)
     assert ask(served.address, "/v3/kv/range", "{}", "GET")[0] == 501
-    assert ask(served.address, "/v3/maintenance/defragment", "{}")[0] == 501
 
 
 def test_every_route_has_a_method() -> None:

@@ -72,8 +72,8 @@ def watched(events: list[ClientEvent]) -> list[int]:
         ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
         ("/v3lockpb.Lock/Nope", "unknown method Nope for service v3lockpb.Lock"),
         (
-            "/etcdserverpb.Maintenance/Defragment",
-            "unknown method Defragment for service etcdserverpb.Maintenance",
+            "/etcdserverpb.Maintenance/Nope",
+            "unknown method Nope for service etcdserverpb.Maintenance",
         ),
         ("/nobody.Knows/This", "unknown service nobody.Knows"),
     ],
