@@ -19,6 +19,7 @@ from node.api.lock import Lock
 from node.api.maintenance import Maintenance
 from node.api.member import Member
 from node.api.queue import Queues
+from node.api.reflection import Reflection
 from node.api.watch import Watch
 
 KV = "etcdserverpb.KV"
@@ -30,9 +31,13 @@ AUTH = "etcdserverpb.Auth"
 LOCK = "v3lockpb.Lock"
 ELECTION = "v3electionpb.Election"
 HEALTH = "grpc.health.v1.Health"
+REFLECTION = "grpc.reflection.v1.ServerReflection"
+REFLECTION_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
-SERVICES = frozenset({KV, WATCH, LEASE, CLUSTER, MAINTENANCE, AUTH, LOCK, ELECTION, HEALTH})
-UNAFFECTED = frozenset({CLUSTER, MAINTENANCE, HEALTH})
+STATELESS = frozenset({HEALTH, REFLECTION, REFLECTION_ALPHA})
+"""Services of gRPC itself: they show nothing of what is stored."""
+SERVICES = STATELESS | {KV, WATCH, LEASE, CLUSTER, MAINTENANCE, AUTH, LOCK, ELECTION}
+UNAFFECTED = STATELESS | {CLUSTER, MAINTENANCE}
 """What a member whose state is corrupt still answers; not the stream that hands its state out."""
 
 
@@ -84,6 +89,11 @@ class Services:
         self._stream(ELECTION, "Observe", Kind.SERVER_STREAM, elections.observe)
         self._unary(HEALTH, "Check", self._health.check, learner=True)
         self._stream(HEALTH, "Watch", Kind.SERVER_STREAM, self._health.watch, learner=True)
+        reflection = Reflection(SERVICES)
+        for name in (REFLECTION, REFLECTION_ALPHA):
+            self._stream(
+                name, "ServerReflectionInfo", Kind.BIDI_STREAM, reflection.info, learner=True
+            )
         self.unary_paths = frozenset(self.unary)
 
     def methods(self) -> list[Method]:
@@ -119,5 +129,5 @@ class Services:
     def _stream(
         self, service: str, name: str, kind: Kind, handler: StreamHandler, *, learner: bool = False
     ) -> None:
-        method = Method(service, name, kind, learner=learner, accused=service == HEALTH)
+        method = Method(service, name, kind, learner=learner, accused=service in STATELESS)
         self.streams[method.path] = (method, handler)

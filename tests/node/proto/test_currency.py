@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 
 import node.proto
-from node.proto import auth, election, health, kv, lock, rpc
+from node.proto import auth, election, health, kv, lock, reflection, reflection_alpha, rpc
 from tools import proto
 
 DIRECTORY = Path(node.proto.__path__[0])
@@ -21,6 +21,8 @@ MODULES = {
     "health": health,
     "kv": kv,
     "lock": lock,
+    "reflection": reflection,
+    "reflection_alpha": reflection_alpha,
     "rpc": rpc,
 }
 
@@ -101,6 +103,8 @@ def test_descriptors_name_etcds_packages() -> None:
         "health": "grpc.health.v1",
         "kv": "mvccpb",
         "lock": "v3lockpb",
+        "reflection": "grpc.reflection.v1",
+        "reflection_alpha": "grpc.reflection.v1alpha",
         "rpc": "etcdserverpb",
     }
 
