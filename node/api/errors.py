@@ -173,6 +173,8 @@ LEADER_TRANSFER_TIMEOUT = Fault(
 MEMBER_BAD_URLS = ETCD_ERRORS["MemberBadURLs"]
 NO_LEADER = ETCD_ERRORS["NoLeader"]
 CORRUPT = ETCD_ERRORS["Corrupt"]
+NO_SORTED_STREAM = Fault(Status.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
+NO_FILTERED_STREAM = Fault(Status.UNIMPLEMENTED, "RangeStream does not support revision filters")
 NOT_SUPPORTED_FOR_LEARNER = ETCD_ERRORS["NotSupportedForLearner"]
 STOPPED = ETCD_ERRORS["Stopped"]
 

@@ -19,6 +19,7 @@ from node.api.lock import Lock
 from node.api.maintenance import Maintenance
 from node.api.member import Member
 from node.api.queue import Queues
+from node.api.range_stream import RangeStreams
 from node.api.reflection import Reflection
 from node.api.watch import Watch
 
@@ -53,6 +54,7 @@ class Services:
         lease = Lease(member, chance)
         maintenance = Maintenance(member)
         self._unary(KV, "Range", self._kv.range, learner=True)  # judges `serializable` itself
+        self._stream(KV, "RangeStream", Kind.SERVER_STREAM, RangeStreams(member).range_stream)
         self._unary(KV, "Put", self._kv.put)
         self._unary(KV, "DeleteRange", self._kv.delete_range)
         self._unary(KV, "Txn", self._kv.txn)

@@ -39,6 +39,7 @@ from node.machine.envelope import RequestKind
 from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, NoSpace, Refusal
 from node.machine.keyspace import Keyspace
 from node.machine.lease import Lease
+from node.machine.paging import Page, Paging
 from node.machine.range import range_body
 from node.machine.record import COMPACT_REVISION, number
 from node.machine.roster import Roster
@@ -165,6 +166,14 @@ class Machine:
             return refusal
         revision = keyspace.revision
         return Answer(revision, range_body(keyspace.view, request, revision))
+
+    def next_page(self, paging: Paging, keys_max: int, bytes_max: int) -> Page | Refusal:
+        """Go on with a range that is read in pages. Refuses as `range` does."""
+        return Corrupt() if self.accused else paging.read(self._keyspace, keys_max, bytes_max)
+
+    def count_page(self, paging: Paging, keys_max: int) -> Page | Refusal:
+        """Go on with it without telling the keys. Refuses as `range` does."""
+        return Corrupt() if self.accused else paging.count(self._keyspace, keys_max)
 
     def read_txn(self, request: rpc.TxnRequest) -> Answer | Refusal:
         """Answer a txn that `validate.is_read_only`. Refuses as `range` does."""

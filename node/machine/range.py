@@ -70,7 +70,8 @@ def _versions(
     return history.visible(view, lo, hi, request.revision)
 
 
-def _is_filtered(request: rpc.RangeRequest) -> bool:
+def is_filtered(request: rpc.RangeRequest) -> bool:
+    """Whether revisions decide which keys are told."""
     return bool(
         request.min_mod_revision
         or request.max_mod_revision
@@ -92,7 +93,7 @@ def _passes(request: rpc.RangeRequest, record: bytes) -> bool:
 
 def _in_key_order(request: rpc.RangeRequest) -> bool:
     """Whether the limit may cut before everything has been looked at."""
-    if _is_filtered(request):
+    if is_filtered(request):
         return False
     ascending = request.sort_order == _ASCEND and request.sort_target == _BY_KEY
     return ascending or request.sort_order == _NONE
@@ -101,7 +102,7 @@ def _in_key_order(request: rpc.RangeRequest) -> bool:
 def _wants_last_keys_first(request: rpc.RangeRequest) -> bool:
     """Scanning from the end finds "the last key" of a long interval at once."""
     descending = request.sort_order == _DESCEND and request.sort_target == _BY_KEY
-    return descending and not _is_filtered(request)
+    return descending and not is_filtered(request)
 
 
 def _sort(view: View, request: rpc.RangeRequest, versions: list[Version]) -> None:
@@ -124,6 +125,11 @@ def _sort_key(view: View, request: rpc.RangeRequest) -> Callable[[Version], int 
             return lambda version: main_of(version[1])
         case _:
             return lambda version: history.value(view, version[1])
+
+
+def key_value_of(view: View, key: bytes, record: bytes, *, keys_only: bool) -> bytes:
+    """A version as the answer tells it: KeyValue as field 2. `key` has its table's byte."""
+    return _without_value(key[1:], record) if keys_only else history.key_value(view, record)
 
 
 def _told(view: View, request: rpc.RangeRequest, versions: list[Version]) -> list[bytes]:

@@ -68,7 +68,6 @@ def watched(events: list[ClientEvent]) -> list[int]:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("/etcdserverpb.KV/RangeStream", "unknown method RangeStream for service etcdserverpb.KV"),
         ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV"),
         ("/v3lockpb.Lock/Nope", "unknown method Nope for service v3lockpb.Lock"),
         (
