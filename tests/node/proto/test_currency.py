@@ -126,6 +126,8 @@ def test_services_name_etcds_methods() -> None:
         "v3lockpb.Lock": 2,
         "v3electionpb.Election": 5,
         "grpc.health.v1.Health": 2,
+        "grpc.reflection.v1.ServerReflection": 1,
+        "grpc.reflection.v1alpha.ServerReflection": 1,
     }
 
 
