@@ -18,6 +18,7 @@ from node.machine.record import (
     REFERENCE,
     REVISION,
     bounds,
+    create_of,
     is_tombstone,
     last_position,
     main_of,
@@ -120,9 +121,13 @@ def events(view: View, lo: int, hi: int) -> Iterator[Event]:
 
 
 def previous_kv(view: View, event: Event) -> bytes | None:
-    """The KeyValue (field 2) that the key had before the event's revision; None = no such key."""
+    """The KeyValue (field 2) that the key had before the event's revision; None = no such key.
+
+    A put that creates its key has none, not even where its own revision deleted the key before.
+    Source: etcd server/etcdserver/api/v3rpc/watch.go, IsCreateEvent.
+    """
     below = previous_of(event.record)
-    if below == NOWHERE:
+    if below == NOWHERE or create_of(event.record) == event.revision:
         return None
     parent = event.replaced or view.get(REVISION + below)
     before = None if parent is None else state_at(view, parent, event.revision - 1)

@@ -159,3 +159,21 @@ def test_previous_kv_skips_versions_of_the_same_revision() -> None:
     previous = [replica.machine.previous_kv(event) for event in applied.events]
     told = [kv.Event.FromString(each or b"").kv.value for each in previous]
     assert told == [b"before", b"before"]
+
+
+def test_previous_kv_of_a_key_that_is_deleted_and_made_anew_at_once() -> None:
+    """etcd lets a txn do so behind a delete of every key from one on, and tells a plain create."""
+    replica = Replica()
+    replica.put(b"k", b"before")
+    delete = rpc.DeleteRangeRequest(key=b"a", range_end=b"\0")
+    applied = replica.txn(
+        rpc.TxnRequest(
+            success=[
+                rpc.RequestOp(request_delete_range=delete),
+                rpc.RequestOp(request_put=rpc.PutRequest(key=b"k", value=b"after")),
+            ]
+        )
+    )
+
+    previous = [replica.machine.previous_kv(event) for event in applied.events]
+    assert [kv.Event.FromString(each or b"").kv.value for each in previous] == [b"before", b""]
