@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cluster.errors import BadRequest, Conflict
+from cluster.limits import ClusterLimits
+from cluster.limits import require as _require
 
 FORMAT_VERSION = 1
 NODES_MAX = 16
@@ -37,7 +39,7 @@ RestartPolicy = Literal["never", "on-failure", "always"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterConfig:
+class ClusterConfig(ClusterLimits):
     """One cluster as its user asked for it.
 
     Raises:
@@ -86,6 +88,7 @@ class ClusterConfig:
             self.tick_ms >= 1 and self.election_ticks >= 3 * self.heartbeat_ticks >= 3,
             "three heartbeats must fit into an election timeout",
         )
+        self.check_limits()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -363,8 +366,3 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 def _random_id() -> int:
     return int.from_bytes(os.urandom(8), "big") or 1
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise BadRequest(message)

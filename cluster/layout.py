@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.config import ClusterConfig, ClusterPaths, Identity
-from node.config import MemberSpec, NodeConfig, Ticks
+from node.config import Limits, MemberSpec, NodeConfig, Ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,13 @@ def node_config(
             heartbeat=config.heartbeat_ticks,
             election=config.election_ticks,
         ),
+        limits=node_limits(config),
     )
+
+
+def node_limits(config: ClusterConfig) -> Limits:
+    """What the user has set, among all the bounds of a node."""
+    return Limits(quota_backend_bytes=config.quota_backend_bytes)
 
 
 def _members(

@@ -32,6 +32,7 @@ from node.parts import Parts
 from node.parts import Reporter as LoopReporter
 from node.peers import Peers, RoundTrips
 from node.proposals import Proposals
+from node.quota import Quota
 from node.raft.config import RaftConfig
 from node.raft.core import Core
 from node.raft.message import ConfChange, ConfChangeKind, ConfState
@@ -181,6 +182,13 @@ def compose(
         chunk_bytes=limits.snapshot_chunk_bytes,
         streams_max=limits.snapshot_streams_max,
     )
+    quota = Quota(
+        config.member_id,
+        limits.quota_bytes,
+        disk.state_size,
+        lambda: parts.machine,
+        lambda kind, request, done: proposals.add(kind, request, done, clock()),
+    )
     parts = Parts(
         core=core,
         disk=disk,
@@ -198,6 +206,7 @@ def compose(
         snapshots=snapshots,
         transfers=Transfers(election_seconds),
         defragmentation=Defragmentation(disk, store.rewriter, lambda: parts.machine),
+        quota=quota,
         hub=hub,
         machine=machine,
         new_backup=lambda: backup_of(

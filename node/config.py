@@ -15,6 +15,10 @@ ETCD_VERSION = "3.6.11"
 """The etcd release whose behaviour is served; clients parse it as a semantic version."""
 
 
+QUOTA_BYTES = 2 << 30
+"""etcd's default for --quota-backend-bytes."""
+
+
 def minor_version(version: str) -> str:
     """3.6.0 for 3.6.11: the version of a cluster, and of how its data is laid out."""
     return version.rpartition(".")[0] + ".0"
@@ -62,13 +66,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Entries left at most for a follower that is catching up, after a snapshot for instance."""
     snapshot_chunk_bytes: int = 256 * 1024
     snapshot_streams_max: int = 2
-    quota_backend_bytes: int = 2 << 30
+    quota_backend_bytes: int = 0
+    """What the state may take of a member's disk; 0 = etcd's default, negative = no bound."""
     lease_expiries_per_second: int = 1_000
     watch_progress_notify_ms: int = 600_000
     state_check_ms: int = 60_000
     """How often the members compare their whole states (etcd --corrupt-check-time, off there)."""
     request_timeout_ms: int = 5_000
     """Server-side patience with one request, to which two election timeouts are added."""
+
+    @property
+    def quota_bytes(self) -> int:
+        """`quota_backend_bytes` with the default put in."""
+        return self.quota_backend_bytes or QUOTA_BYTES
 
     def __post_init__(self) -> None:
         """Assert the relations between limits.

@@ -77,6 +77,8 @@ class Figures:
     """Checks of the state that this member has finished."""
     records: int = 0
     """Records that the newest of them has read."""
+    bytes: int = 0
+    """What these take."""
     mismatches: int = 0
     """Verdicts of this member, as leader, against another or against itself."""
 
@@ -172,6 +174,7 @@ class Consistency:
         for _ in range(WALK_SLICES_MAX):
             if walk.step():
                 self.figures.records = walk.records
+                self.figures.bytes = walk.bytes
                 self._finish(walk.crc)
                 return
             if self._clock() >= until:

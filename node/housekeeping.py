@@ -37,6 +37,7 @@ class Housekeeping:
         parts.connections.keep_house(now, parts.core.leader)
         parts.transfers.expire(now)
         parts.defragmentation.keep()
+        parts.quota.keep(now)
         parts.hub.tick()
         parts.consistency.keep()
         parts.core.set_eager(parts.hub.watchers > 0)

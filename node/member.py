@@ -143,7 +143,10 @@ class Member:
         if self._loop.apply_lag > self.limits.apply_lag_entries_max:
             done(TooManyRequests())
             return
-        self._parts.proposals.add(kind, request, done, self.now(), asker)
+        if self._parts.quota.admits(kind, request):
+            self._parts.proposals.add(kind, request, done, self.now(), asker)
+        else:
+            self._parts.quota.refuse(done)
         self._loop.wake()
 
     def read(self, done: OnFresh) -> None:
@@ -203,7 +206,8 @@ class Member:
         """This moment's figures."""
         parts, figures = self._parts, self._loop.figures
         core = parts.core.status()
-        size = parts.disk.size_on_disk()
+        size = parts.disk.state_size()
+        counted = parts.consistency.figures.bytes
         syncs = parts.disk.sync_figures()
         return MemberStatus(
             role=ROLES[core.role],
@@ -216,7 +220,8 @@ class Member:
             revision=parts.machine.revision,
             compact_revision=parts.machine.compact_revision,
             db_size=size,
-            db_size_in_use=size,
+            db_size_in_use=min(size, counted) if counted else size,
+            disk_size=parts.disk.size_on_disk(),
             alarms=tuple(parts.machine.alarms()),
             quarantined=REASON if parts.machine.accused else "",
             state_checks=parts.consistency.figures.checks,

@@ -23,6 +23,7 @@ from node.machine.machine import Machine
 from node.membership import Membership
 from node.peers import Peers
 from node.proposals import Proposals
+from node.quota import Quota
 from node.raft.core import Core
 from node.raft.message import ConfState
 from node.raft.ready import Note
@@ -66,6 +67,7 @@ class Parts:
     snapshots: Snapshots
     transfers: Transfers
     defragmentation: Defragmentation
+    quota: Quota
     hub: WatchHub
     machine: Machine
     """Replaced when a snapshot is installed."""

@@ -81,7 +81,11 @@ class MemberStatus:
     """The store's current revision; 1 = nothing written yet."""
     compact_revision: int
     db_size: int
+    """What the state takes of the disk, dead records included: what the quota is about."""
     db_size_in_use: int
+    """What its living records take, as of the last check of the state; `db_size` before any."""
+    disk_size: int = 0
+    """All files of the store: the log and what is no longer read as well."""
     alarms: tuple[Alarm, ...] = ()
     quarantined: str = ""
     """Why this member does not trust its state and serves nobody; "" = it does."""

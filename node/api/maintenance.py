@@ -50,7 +50,7 @@ class Maintenance:
                 dbSizeInUse=status.db_size_in_use,
                 isLearner=status.is_learner,
                 storageVersion=minor_version(version),
-                dbSizeQuota=self._member.limits.quota_backend_bytes,
+                dbSizeQuota=self._member.limits.quota_bytes,
                 downgradeInfo=rpc.DowngradeInfo(),
             )
         )

@@ -95,7 +95,7 @@ class Metrics(Collector):
         status = self._member.status()
         yield from self._identity()
         yield from _raft(status)
-        yield from _storage(status, self._member.limits.quota_backend_bytes)
+        yield from _storage(status, self._member.limits.quota_bytes)
         yield from self._clients()
         yield from _calls(self._methods())
 
@@ -150,13 +150,14 @@ def _storage(status: MemberStatus, quota: int) -> Iterator[Metric]:
     # One batch is both here: the log's sync and the commit of what it made of the state.
     yield _sync("etcd_disk_wal_fsync_duration_seconds", status.sync_times)
     yield _sync("etcd_disk_backend_commit_duration_seconds", status.sync_times)
-    yield _gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes on disk.", status.db_size)
+    yield _gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the state.", status.db_size)
     yield _gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use.", status.db_size_in_use)
     yield _gauge("etcd_server_quota_backend_bytes", "Quota of the store.", quota)
     yield _gauge("etcd_debugging_mvcc_current_revision", "Current revision.", status.revision)
     yield _gauge(
         "etcd_debugging_mvcc_compact_revision", "Compacted revision.", status.compact_revision
     )
+    yield _gauge("conclave_disk_size_bytes", "Bytes of all files.", status.disk_size)
     yield _gauge("conclave_writer_batches", "Batches waiting.", status.writer_batches)
     yield _gauge(
         "conclave_quarantined", "1 if it does not trust its state.", bool(status.quarantined)

@@ -40,7 +40,7 @@ SLICE_BYTES = 64 * 1024
 class StateHash:
     """One walk over the records of the moment at which it was made."""
 
-    __slots__ = ("_crc", "_records", "finished", "records")
+    __slots__ = ("_crc", "_records", "bytes", "finished", "records")
 
     def __init__(self, view: View, compact_revision: int) -> None:
         """Open the scans; the view's physical compaction to `compact_revision` must be done."""
@@ -58,6 +58,8 @@ class StateHash:
         self._crc = 0
         self.records = 0
         """How many were read so far."""
+        self.bytes = 0
+        """Bytes of their keys and values."""
         self.finished = False
 
     @property
@@ -78,4 +80,5 @@ class StateHash:
             self.finished = seen < records_max
         self._crc = crc
         self.records += seen
+        self.bytes += bytes_max - room
         return self.finished

@@ -16,6 +16,7 @@ from cluster.errors import ClusterError, NotRunning
 from tools.cli.completion import complete_cluster
 from tools.cli.duration import duration, format_duration
 from tools.cli.exit import Exit, Failure
+from tools.cli.limit_options import chosen_limits, limit_options
 from tools.cli.progress import Launch, ready_lines, tilde, up_document
 from tools.cli.session import Session, pass_session
 from tools.cli.status_view import NONE
@@ -49,6 +50,7 @@ ANSWER_MS = 1_000
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Begin with what an etcd had.",
 )
+@limit_options
 @click.pass_context
 def up_verb(ctx: click.Context, /, **options: Any) -> None:
     """Bring up a cluster of N nodes and return when a leader has committed a write.
@@ -110,6 +112,7 @@ def wanted_config(session: Session, options: Mapping[str, Any]) -> ClusterConfig
         "seed_path": options["seed_path"],
     }
     chosen = {key: value for key, value in given.items() if value is not None}
+    chosen |= chosen_limits(options)
     directory = {key: chosen[key] for key in ("directory", "ephemeral") if key in chosen}
     stored = load(paths_of(ClusterConfig(name=name, **directory)).config)
     base = replace(stored[0], name=name) if stored is not None else ClusterConfig(name=name)

@@ -1,0 +1,44 @@
+"""What a user may set about every node of a cluster, under the names of etcd's own flags.
+
+    --quota-backend-bytes ──► quota_backend_bytes ──► node.config.Limits
+
+Flags are fields with underscores; durations are whole milliseconds and end in `_ms`. Standard
+library only, as `cluster.config`, which these settings are part of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cluster.errors import BadRequest
+
+BYTES_MAX = 1 << 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterLimits:
+    """etcd's flags of the same names, with etcd's defaults unless a docstring says otherwise."""
+
+    quota_backend_bytes: int = 0
+    """What a node's state may take on disk; 0 = 2 GiB, negative = no bound."""
+
+    def check_limits(self) -> None:
+        """Refuse what could not run.
+
+        Raises:
+            BadRequest: naming the flag, what was given, and what may be.
+        """
+        require(
+            self.quota_backend_bytes <= BYTES_MAX,
+            f"quota-backend-bytes {self.quota_backend_bytes}: no disk is that large",
+        )
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse a setting.
+
+    Raises:
+        BadRequest: the condition does not hold.
+    """
+    if not condition:
+        raise BadRequest(message)
