@@ -25,6 +25,7 @@ from typing import BinaryIO, NoReturn, cast
 
 import uvloop
 
+from node.api.handshake import Papers
 from node.api.server import ClientPort
 from node.composition import compose, draw
 from node.config import ETCD_VERSION, NodeConfig
@@ -137,10 +138,12 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     Raises:
         Quarantined, FormatTooNew, DirectoryHeld: the store must not or cannot be used.
         OSError: an address or a file cannot be used.
+        BadCertificate: TLS was asked for, and its files are no use.
         Removed: this member has been removed, now or before it was started.
     """
     reporter = surroundings.reporter
     incarnation = draw(64)
+    papers = Papers(config.tls, time.monotonic, reporter.log) if config.tls is not None else None
     store = open_patiently(config, reporter)
     refuse_removed(store, config.member_id)
     mesh = Mesh(
@@ -165,7 +168,7 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     identity = Identity(config.cluster_id, config.member_id, spec.name, ETCD_VERSION)
     member = Member(loop, parts, sinks, identity, config.ticks, config.limits, time.monotonic)
     sinks.header = member.header
-    port = ClientPort(member)
+    port = ClientPort(member, papers=papers, log=reporter.log)
     sinks.flush = port.flush
     own = Status(
         pid=os.getpid(),

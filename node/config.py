@@ -7,9 +7,12 @@ number cannot silently break the reasoning behind another.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from node.errors import ConfigError
+from transport.tls.files import ServerFiles
 
 ETCD_VERSION = "3.6.11"
 """The etcd release whose behaviour is served; clients parse it as a semantic version."""
@@ -121,6 +124,7 @@ class MemberSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     client_host: str
     client_port: int
+    client_scheme: Literal["http", "https"] = "http"
     arena_path: str = ""
     """Shared-memory arena that this member writes and its peers read; "" = none."""
     peer_urls: tuple[str, ...] = ()
@@ -131,7 +135,7 @@ class MemberSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def client_url(self) -> str:
         """The URL at which it listens for clients."""
-        return f"http://{self.client_host}:{self.client_port}"
+        return f"{self.client_scheme}://{self.client_host}:{self.client_port}"
 
     @property
     def client_urls(self) -> tuple[str, ...]:
@@ -165,6 +169,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of that file, as hex."""
     campaign_first: bool = False
     """Campaign at once at bootstrap, so that start-up does not pay an election timeout."""
+    tls: ServerFiles | None = None
+    """Certificates of the client port; None = plain text."""
     ticks: Ticks = Ticks()
     limits: Limits = Limits()
 

@@ -23,6 +23,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from node.api.call import Method
+from node.api.handshake import Handshakes, Refusals
 from node.api.member import Member
 from node.status import MemberStatus, Role, SyncTimes
 
@@ -66,6 +67,14 @@ class Traffic(Protocol):
     @property
     def refused(self) -> int:
         """Clients cut off because there were too many."""
+
+    @property
+    def handshakes(self) -> Handshakes:
+        """Those of TLS."""
+
+    @property
+    def refusals(self) -> Refusals:
+        """Clients sent away before they could ask anything."""
 
     @property
     def writes(self) -> int:
@@ -112,6 +121,15 @@ class Metrics(Collector):
         yield _gauge("conclave_client_open_calls", "Calls that have not ended.", traffic.open_calls)
         yield _counter("conclave_client_connections_refused", "Clients cut off.", traffic.refused)
         yield _counter("conclave_client_writes", "Writes to gRPC sockets.", traffic.writes)
+        yield _counter("conclave_client_handshakes", "Ended well.", traffic.handshakes.done)
+        failed = CounterMetricFamily(
+            "conclave_client_handshakes_failed",
+            "Clients that were not understood.",
+            labels=("cause",),
+        )
+        for cause, count in sorted(traffic.refusals.causes.items()):
+            failed.add_metric((cause,), count)
+        yield failed
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

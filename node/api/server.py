@@ -1,7 +1,10 @@
 """The client port: one TCP port on which gRPC and plain HTTP clients are told apart and served.
 
-    accept ──► SniffProtocol ──"PRI "──► GrpcConnection
-                     └────anything else──► HttpConnection
+    accept ──►[TlsConnection]──► SniffProtocol ──"PRI "──► GrpcConnection
+                                       └────anything else──► HttpConnection
+
+With certificates every client has to speak TLS (`transport.tls`), and without them none may: as in
+etcd, who comes with the other finds the connection closed.
 
 The loop calls `flush` once at the end of a turn; if nobody does, a callback of the event loop does
 it right after the events at hand. So a wakeup that answers a hundred calls of one client costs one
@@ -26,12 +29,15 @@ from node.api.call import Call, StreamCall
 from node.api.connection import GrpcConnection
 from node.api.errors import DEADLINE_EXCEEDED, NO_LEADER, STOPPED
 from node.api.gateway import Gateway
+from node.api.handshake import Handshakes, Log, Papers, Refusals, silent
 from node.api.http import HttpEndpoints
 from node.api.member import Member
 from node.api.metrics import Metrics
 from node.api.service import Services
 from transport.http1 import Http1Protocol, Limits
 from transport.sniff import protocol_of
+from transport.tls.connection import TlsConnection
+from transport.tls.context import common_name_of
 
 BACKLOG = 512
 """Clients that may wait to be accepted."""
@@ -40,7 +46,8 @@ READ_SECONDS = 0.005
 """What reads may take of one pass of the event loop. Hundreds of long ranges that arrive together
 once took half a second of a leader, who lost its leadership by it."""
 SNIFF_SECONDS = 10.0
-"""How long a client may take for its first bytes."""
+"""How long a client may take for its first bytes; for those inside of TLS, if it is to speak it."""
+TLS_IN_PLAIN = "tls in plain text"
 HTTP_IDLE_SECONDS = 120.0
 """How long an HTTP/1.1 connection may say nothing while it waits for nothing."""
 BASE64_GROWTH = 2
@@ -52,9 +59,24 @@ LEADERLESS_ELECTIONS = 3
 class ClientPort:
     """Accepts clients and serves the member to them."""
 
-    def __init__(self, member: Member, chance: random.Random | None = None) -> None:
-        """Build the services of a member; nothing listens yet."""
+    def __init__(
+        self,
+        member: Member,
+        chance: random.Random | None = None,
+        *,
+        papers: Papers | None = None,
+        log: Log | None = None,
+    ) -> None:
+        """Build the services of a member; nothing listens yet.
+
+        Args:
+            papers: certificates, for TLS; None = plain text.
+            log: where it is said who was sent away, and why.
+        """
         self.member = member
+        self.refusals = Refusals(log or silent, member.now)
+        self.handshakes = Handshakes(self.refusals, member.now, self._soon)
+        self._papers = papers
         self.services = Services(member, chance or random.SystemRandom())
         self.timed: set[Call | StreamCall] = set()
         self.writes = 0
@@ -98,7 +120,7 @@ class ClientPort:
             OSError: the address is taken or not ours.
         """
         self._loop = asyncio.get_running_loop()
-        serve = partial(self._loop.create_server, lambda: SniffProtocol(self), backlog=BACKLOG)
+        serve = partial(self._loop.create_server, self._new_client, backlog=BACKLOG)
         if listeners:
             self._servers = [await serve(sock=listener) for listener in listeners]
         else:
@@ -148,7 +170,7 @@ class ClientPort:
         """The protocol is known: hand the transport over to it."""
         self._sniffing.pop(transport, None)
         if http2:
-            connection = GrpcConnection(self, transport)
+            connection = GrpcConnection(self, transport, self._common_name(transport))
             self._grpc.add(connection)
             transport.set_protocol(connection)
             connection.data_received(first_bytes)
@@ -158,6 +180,11 @@ class ClientPort:
             transport.set_protocol(plain)
             plain.connection_made(transport)
             plain.feed_initial(first_bytes)
+
+    def refuse_tls(self, transport: asyncio.Transport) -> None:
+        """A client speaks TLS where there is none, or a second one inside of it."""
+        self.refusals.note(transport, TLS_IN_PLAIN, "this port speaks plain text")
+        transport.close()
 
     def touched(self, connection: GrpcConnection) -> None:
         """A connection has bytes to write; see to a flush even if no turn of the loop follows."""
@@ -194,7 +221,22 @@ class ClientPort:
         if self._closing and not self._transports:
             self._empty.set()
 
+    def _new_client(self) -> asyncio.Protocol:
+        sniffing = SniffProtocol(self)
+        if self._papers is None:
+            return sniffing
+        return TlsConnection(self._papers.context(), sniffing, self.handshakes)
+
+    def _common_name(self, transport: asyncio.Transport) -> str:
+        if self._papers is None or not self._papers.name_users:
+            return ""
+        return common_name_of(transport.get_extra_info("peercert"))
+
     # Time.
+
+    def _soon(self, go_on: Callable[[], None]) -> None:
+        if self._loop is not None:
+            self._loop.call_soon(go_on)
 
     def _flush_now(self) -> None:
         """Begin a new pass. Whoever came first in the last one comes last: it may have used up
@@ -227,14 +269,14 @@ class ClientPort:
             call.fail(DEADLINE_EXCEEDED)  # a call that is over already takes no notice
 
     def _send_silent_away(self, now: float) -> None:
-        silent = [transport for transport, until in self._sniffing.items() if until <= now]
-        silent += [
-            plain.transport
-            for plain in self._plain
-            if not plain.busy and plain.idle_since <= now - HTTP_IDLE_SECONDS
-        ]
-        for transport in silent:
-            transport.abort()
+        for transport in [each for each, until in self._sniffing.items() if until <= now]:
+            if isinstance(transport, TlsConnection):
+                transport.expire()
+            else:
+                transport.abort()
+        for plain in list(self._plain):
+            if not plain.busy and plain.idle_since <= now - HTTP_IDLE_SECONDS:
+                plain.transport.abort()
 
 
 class SniffProtocol(asyncio.Protocol):
@@ -258,7 +300,9 @@ class SniffProtocol(asyncio.Protocol):
             return
         self._first += data
         protocol = protocol_of(self._first)
-        if protocol != "unknown-yet":
+        if protocol == "tls":
+            self._port.refuse_tls(self._transport)
+        elif protocol != "unknown-yet":
             self._port.begin(self._transport, self._first, http2=protocol == "http2")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,6 +15,7 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import Message
 
 from node.proto import rpc
+from transport.tls import ClientFiles
 
 M = TypeVar("M", bound=Message)
 
@@ -29,17 +31,28 @@ class Failed:
     text: str
 
 
+def credentials(tls: ClientFiles) -> grpc.ChannelCredentials:
+    """grpcio's view of a client's papers."""
+    trusted, shown, key = (
+        Path(path).read_bytes() if path else None for path in (tls.cacert, tls.cert, tls.key)
+    )
+    return grpc.ssl_channel_credentials(trusted, key, shown)
+
+
 class ApiClient:
     """One connection."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: ClientFiles | None = None) -> None:
         """Connect on first use."""
         options = [
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        self.channel = grpc.insecure_channel(address, options=options)
+        if tls is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials(tls), options=options)
 
     def __enter__(self) -> Self:
         return self

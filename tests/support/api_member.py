@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -22,6 +23,7 @@ from typing import Self, TypeVar
 
 import uvloop
 
+from node.api.handshake import Papers
 from node.api.member import OnFresh, OnLife, OnOutcome, OnTimeToLive, Sink
 from node.api.server import ClientPort
 from node.backup import Backup
@@ -38,6 +40,7 @@ from node.proto import rpc
 from node.reads import Reads
 from node.status import Alarm, Identity, MemberRecord, MemberStatus, Role, SyncTimes
 from node.watch import WatchHub
+from transport.tls import ServerFiles
 
 T = TypeVar("T")
 
@@ -290,10 +293,13 @@ class ApiMember:
 class ServedMember:
     """A member behind its client port, on an event loop in a thread of its own."""
 
-    def __init__(self, member: ApiMember, port: int = 0) -> None:
+    def __init__(self, member: ApiMember, port: int = 0, *, tls: ServerFiles | None = None) -> None:
         """Serve `member` from `__enter__` to `__exit__`; `port` 0 = any."""
         self.member = member
         self.port = port
+        self.said: list[tuple[str, dict[str, object]]] = []
+        """What the port logged."""
+        self._tls = tls
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="served-member")
         self._errors: list[dict[str, object]] = []
@@ -361,7 +367,11 @@ class ServedMember:
         return asyncio.run_coroutine_threadsafe(self.client_port.close(grace), self._loop)
 
     async def _start(self) -> int:
-        self.member.port = ClientPort(self.member)
+        def log(event: str, **facts: object) -> None:
+            self.said.append((event, facts))
+
+        papers = Papers(self._tls, time.monotonic, log) if self._tls is not None else None
+        self.member.port = ClientPort(self.member, papers=papers, log=log)
         self.member.tick()
         return await self.member.port.start("127.0.0.1", self.port)
 

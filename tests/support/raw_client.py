@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -18,13 +19,21 @@ DEADLINE_SECONDS = 10.0
 class RawClient:
     """One connection. Calls are written by `flush`; answers come by `wait`."""
 
-    def __init__(self, port: int, limits: Limits | None = None, receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        port: int,
+        limits: Limits | None = None,
+        receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Connect; `receive_buffer` > 0 makes the kernel hold little for us."""
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(DEADLINE_SECONDS)
         self.socket.connect(("127.0.0.1", port))
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.grpc = GrpcClient(f"127.0.0.1:{port}", limits=limits)
         self.events: list[ClientEvent] = []
 

@@ -19,7 +19,8 @@ from transport.sniff import protocol_of
         (b"PRIVATE", "http1"),
         (b"POST /v3/kv/put HTTP/1.1\r\n", "http1"),
         (b"GET /health HTTP/1.1\r\n", "http1"),
-        (b"\x16\x03\x01", "http1"),
+        (b"\x16\x03\x01", "tls"),
+        (b"\x17\x03\x01", "http1"),
     ],
 )
 def test_protocol_of(first_bytes: bytes, expected: str) -> None:

@@ -104,7 +104,7 @@ def test_first_bytes_may_come_one_by_one(served: ServedMember) -> None:
 
 def test_garbage_is_answered_and_closed(served: ServedMember) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
-        connection.sendall(b"\x16\x03\x01\x02\x00garbage\r\n\r\n")
+        connection.sendall(b"\x17\x03\x01\x02\x00garbage\r\n\r\n")
         answer = connection.makefile("rb").read()
 
     assert answer.startswith(b"HTTP/1.1 400")
