@@ -58,7 +58,11 @@ def node_config(
 
 def node_limits(config: ClusterConfig) -> Limits:
     """What the user has set, among all the bounds of a node."""
-    return Limits(quota_backend_bytes=config.quota_backend_bytes)
+    return Limits(
+        quota_backend_bytes=config.quota_backend_bytes,
+        auto_compaction_mode=config.auto_compaction_mode,
+        auto_compaction_retention=config.retention(),
+    )
 
 
 def _members(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.errors import BadRequest
+from node.retention_text import parse_retention
 
 BYTES_MAX = 1 << 60
 
@@ -21,6 +22,10 @@ class ClusterLimits:
 
     quota_backend_bytes: int = 0
     """What a node's state may take on disk; 0 = 2 GiB, negative = no bound."""
+    auto_compaction_mode: str = "periodic"
+    """Or `revision`."""
+    auto_compaction_retention: str = "0"
+    """Hours (`1`) or a duration (`30m`) of history, or a number of revisions; 0 = all of it."""
 
     def check_limits(self) -> None:
         """Refuse what could not run.
@@ -32,6 +37,18 @@ class ClusterLimits:
             self.quota_backend_bytes <= BYTES_MAX,
             f"quota-backend-bytes {self.quota_backend_bytes}: no disk is that large",
         )
+        try:
+            self.retention()
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+
+    def retention(self) -> float:
+        """Seconds or revisions, by the mode.
+
+        Raises:
+            ValueError: `auto_compaction_retention` is neither.
+        """
+        return parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
 
 
 def require(condition: bool, message: str) -> None:

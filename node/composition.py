@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import BinaryIO, Protocol
 
 from node.applier import Applier
+from node.auto_compaction import AutoCompaction, schedule_of
 from node.backup import backup_of
 from node.chain import Chain
 from node.config import ETCD_VERSION, NodeConfig, minor_version
@@ -25,6 +26,7 @@ from node.disk import Disk
 from node.housekeeping import HOUSEKEEPING_MS
 from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
+from node.machine.envelope import RequestKind
 from node.machine.machine import Machine
 from node.member import Sinks
 from node.membership import Membership
@@ -32,7 +34,7 @@ from node.parts import Parts
 from node.parts import Reporter as LoopReporter
 from node.peers import Peers, RoundTrips
 from node.proposals import Proposals
-from node.quota import Quota
+from node.quota import OnOutcome, Quota
 from node.raft.config import RaftConfig
 from node.raft.core import Core
 from node.raft.message import ConfChange, ConfChangeKind, ConfState
@@ -182,12 +184,18 @@ def compose(
         chunk_bytes=limits.snapshot_chunk_bytes,
         streams_max=limits.snapshot_streams_max,
     )
+
+    def propose(kind: RequestKind, request: bytes, done: OnOutcome) -> None:
+        proposals.add(kind, request, done, clock())
+
     quota = Quota(
-        config.member_id,
-        limits.quota_bytes,
-        disk.state_size,
-        lambda: parts.machine,
-        lambda kind, request, done: proposals.add(kind, request, done, clock()),
+        config.member_id, limits.quota_bytes, disk.state_size, lambda: parts.machine, propose
+    )
+    auto_compaction = AutoCompaction(
+        schedule_of(limits.auto_compaction_mode, limits.auto_compaction_retention),
+        lambda: parts.machine.revision,
+        propose,
+        clock,
     )
     parts = Parts(
         core=core,
@@ -207,6 +215,7 @@ def compose(
         transfers=Transfers(election_seconds),
         defragmentation=Defragmentation(disk, store.rewriter, lambda: parts.machine),
         quota=quota,
+        auto_compaction=auto_compaction,
         hub=hub,
         machine=machine,
         new_backup=lambda: backup_of(

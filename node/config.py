@@ -71,6 +71,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_streams_max: int = 2
     quota_backend_bytes: int = 0
     """What the state may take of a member's disk; 0 = etcd's default, negative = no bound."""
+    auto_compaction_mode: str = "periodic"
+    """Or "revision"."""
+    auto_compaction_retention: float = 0
+    """Seconds of history that are kept, or revisions, by the mode; 0 = all of it."""
     lease_expiries_per_second: int = 1_000
     watch_progress_notify_ms: int = 600_000
     state_check_ms: int = 60_000

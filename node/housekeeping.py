@@ -38,6 +38,7 @@ class Housekeeping:
         parts.transfers.expire(now)
         parts.defragmentation.keep()
         parts.quota.keep(now)
+        parts.auto_compaction.keep(now, parts.core.leads)
         parts.hub.tick()
         parts.consistency.keep()
         parts.core.set_eager(parts.hub.watchers > 0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.applier import Applier
+from node.auto_compaction import AutoCompaction
 from node.backup import Backup
 from node.chain import Chain
 from node.connections import Connections
@@ -68,6 +69,7 @@ class Parts:
     transfers: Transfers
     defragmentation: Defragmentation
     quota: Quota
+    auto_compaction: AutoCompaction
     hub: WatchHub
     machine: Machine
     """Replaced when a snapshot is installed."""

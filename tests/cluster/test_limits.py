@@ -18,6 +18,13 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"quota_bytes": QUOTA_BYTES}),
     ({"quota_backend_bytes": 8 << 30}, {"quota_bytes": 8 << 30}),
     ({"quota_backend_bytes": -1}, {"quota_bytes": -1}),
+    ({}, {"auto_compaction_mode": "periodic", "auto_compaction_retention": 0}),
+    ({"auto_compaction_retention": "30m"}, {"auto_compaction_retention": 1800.0}),
+    ({"auto_compaction_retention": "2"}, {"auto_compaction_retention": 7200.0}),
+    (
+        {"auto_compaction_mode": "revision", "auto_compaction_retention": "1000"},
+        {"auto_compaction_mode": "revision", "auto_compaction_retention": 1000},
+    ),
 ]
 
 
@@ -34,6 +41,12 @@ def test_without_settings_nodes_have_their_own_defaults() -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"quota_backend_bytes": 1 << 61}, "quota-backend-bytes"),
+    ({"auto_compaction_mode": "hourly"}, "auto-compaction-mode"),
+    ({"auto_compaction_retention": "soon"}, "auto-compaction-retention"),
+    (
+        {"auto_compaction_mode": "revision", "auto_compaction_retention": "10h"},
+        "auto-compaction-retention",
+    ),
 ]
 
 

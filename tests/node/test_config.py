@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from node.config import Limits, MemberSpec, NodeConfig, Ticks
@@ -19,7 +21,7 @@ from node.errors import ConfigError
     ],
     ids=lambda limits: " ".join(limits),
 )
-def test_limits_thatContradict_areRefused(limits: dict[str, int]) -> None:
+def test_limits_thatContradict_areRefused(limits: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Limits(**limits)
 
@@ -27,7 +29,7 @@ def test_limits_thatContradict_areRefused(limits: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     "ticks", [{"tick_ms": 0}, {"heartbeat": 0}, {"heartbeat": 20, "election": 59}]
 )
-def test_ticks_thatContradict_areRefused(ticks: dict[str, int]) -> None:
+def test_ticks_thatContradict_areRefused(ticks: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Ticks(**ticks)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from node import loop
@@ -16,7 +18,11 @@ from transport.frame import Channel
 from transport.memory import Letter
 
 LIMITS = Limits(log_entries_max=20, log_entries_kept=5, snapshot_chunk_bytes=200)
-COARSE = {"log_entries_max": 20, "log_entries_kept": 5, "snapshot_chunk_bytes": 2_000}
+COARSE: dict[str, Any] = {
+    "log_entries_max": 20,
+    "log_entries_kept": 5,
+    "snapshot_chunk_bytes": 2_000,
+}
 INSTALLED = "raft.snapshot_installed"
 
 

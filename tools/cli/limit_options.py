@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from cluster.limits import ClusterLimits
+from node.retention_text import Mode
 from tools.cli.duration import parse_size
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,6 +40,16 @@ OPTIONS = (
         type=Bytes(),
         metavar="SIZE",
         help="Largest state of a node; -1 = any.  [default: 2GiB]",
+    ),
+    click.option(
+        "--auto-compaction-mode",
+        type=click.Choice(get_args(Mode)),
+        help="What the retention counts.  [default: periodic]",
+    ),
+    click.option(
+        "--auto-compaction-retention",
+        metavar="TIME|N",
+        help="History to keep: 1 (hours), 30m, or N revisions.  [default: all]",
     ),
 )
 

@@ -30,6 +30,8 @@ GIVEN: list[tuple[str, dict[str, Any]]] = [
     ("--quota-backend-bytes=8589934592", {"quota_backend_bytes": 8 << 30}),
     ("--quota-backend-bytes=8GiB", {"quota_backend_bytes": 8 << 30}),
     ("--quota-backend-bytes=-1", {"quota_backend_bytes": -1}),
+    ("--auto-compaction-mode=revision", {"auto_compaction_mode": "revision"}),
+    ("--auto-compaction-retention=10h", {"auto_compaction_retention": "10h"}),
 ]
 
 
@@ -38,7 +40,9 @@ def test_option_is_a_setting(argument: str, chosen: dict[str, Any]) -> None:
     assert parse(argument) == chosen
 
 
-@pytest.mark.parametrize("argument", ["--quota-backend-bytes=much"])
+@pytest.mark.parametrize(
+    "argument", ["--quota-backend-bytes=much", "--auto-compaction-mode=hourly"]
+)
 def test_what_cannot_be_read_is_refused_by_name(argument: str) -> None:
     complaint = parse(argument)
 
