@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from tests.differential.episode import Difference, Experience, compare
 from tests.differential.generator import Generator
@@ -32,13 +31,15 @@ def campaign(
     while experience.steps < operations:
         steps = Generator(seed).steps(LENGTH)
         found: Difference | None = None
-        with suppress(Disturbed):
+        try:
             found = attempt(sides, steps, experience)
             experience.episodes += 1
+        except Disturbed as reason:
+            experience.disturbed += 1
+            tell(f"seed {seed} is disturbed: {reason}")
         if found is not None:
             raise AssertionError(report(sides, seed, steps, found, tell))
         seed += 1
-        experience.disturbed = seed - first - experience.episodes
         most = 3 + experience.episodes * DISTURBED_PERCENT_MAX // 100
         assert experience.disturbed <= most, f"disturbed too often: {experience.table()}"
         if experience.episodes % 100 == 0:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.judged_server import ConclaveServer, EtcdServer, JudgedServer
 from tests.support.live_cluster import LiveCluster, running_cluster
+from tools.bench.etcd import EtcdCluster
 
+ETCD_FLAGS = ["--unsafe-no-fsync", "--heartbeat-interval=50", "--election-timeout=500"]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
@@ -65,3 +68,17 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
             return stack.enter_context(running_cluster(directory, name, size, *arguments))
 
         yield make
+
+
+@pytest.fixture(scope="module", params=["conclave", "etcd"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[JudgedServer]:
+    """Both of them in turn, each shared by the tests of a module."""
+    directory = tmp_path_factory.mktemp(request.param)
+    if request.param == "etcd":
+        with EtcdCluster(directory, flags=ETCD_FLAGS) as etcd:
+            yield EtcdServer(etcd)
+    else:
+        with running_cluster(directory, cluster_name(request)) as cluster:
+            yield ConclaveServer(cluster)
