@@ -23,7 +23,7 @@ from node.parts import Parts
 from node.proposals import Asker
 from node.proto import rpc_pb2
 from node.raft.ready import Role as RaftRole
-from node.status import Identity, MemberRecord, MemberStatus, Role, SyncTimes
+from node.status import Identity, MemberRecord, MemberStatus, PeerProgress, Role, SyncTimes
 from store.writer import SYNC_BOUNDS_SECONDS
 
 ROLES = {
@@ -227,6 +227,12 @@ class Member:
             state_checks=parts.consistency.figures.checks,
             state_records=parts.consistency.figures.records,
             state_mismatches=parts.consistency.figures.mismatches,
+            vote=core.vote,
+            transferee=core.transferee,
+            progress=tuple(
+                PeerProgress(member, peer.match, peer.next, peer.state)
+                for member, peer in core.progress.items()
+            ),
             leader_changes=figures.leader_changes,
             proposals_pending=parts.proposals.pending,
             proposals_failed=parts.proposals.failed,

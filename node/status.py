@@ -66,6 +66,17 @@ class SyncTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerProgress:
+    """How far the leader knows a member's log to be the same as its own."""
+
+    member_id: int
+    match: int
+    next: int
+    state: str
+    """probe, replicate or snapshot"""
+
+
+@dataclass(frozen=True, slots=True)
 class MemberStatus:
     """One member at one moment. Sizes are bytes, indexes are of the Raft log, 0 = none."""
 
@@ -95,6 +106,12 @@ class MemberStatus:
     """Records that the newest of them covers."""
     state_mismatches: int = 0
     """Verdicts of this member, as leader, that a state is not what the others have."""
+    vote: int = 0
+    """Whom this member has given its vote in this term; 0 = nobody."""
+    transferee: int = 0
+    """Whom leadership is being handed to; 0 = nobody."""
+    progress: tuple[PeerProgress, ...] = ()
+    """Of all members; empty unless this one leads."""
     leader_changes: int = 0
     proposals_pending: int = 0
     proposals_failed: int = 0

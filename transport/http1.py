@@ -53,17 +53,19 @@ class Responder:
         """Called once if the client goes away before the answer has ended."""
         self.on_drain: Callable[[], None] | None = None
         """Called when the client has read enough after `write` returned False."""
+        self.always: Headers = ()
+        """Headers that the answer has whoever gives it."""
 
     def respond(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
         """Send a whole answer; content-length is added. After a disconnect: ignored (all verbs)."""
         if self._protocol is not None:
             length = ("content-length", str(len(body)))
-            self._protocol.send_answer(status, [*headers, length], body)
+            self._protocol.send_answer(status, [*headers, *self.always, length], body)
 
     def start(self, status: int, headers: Headers = ()) -> None:
         """Begin a streamed answer: chunked, or until the end of the connection for HTTP/1.0."""
         if self._protocol is not None:
-            self._protocol.send_head(status, headers)
+            self._protocol.send_head(status, [*headers, *self.always])
 
     def write(self, chunk: bytes) -> bool:
         """Send a piece; False = the client reads too slowly, wait for `on_drain`."""

@@ -93,12 +93,7 @@ HTTP_STATUS: Final[dict[int, int]] = {
 NOT_FOUND = Fault(Status.NOT_FOUND, "Not Found")
 METHOD_NOT_ALLOWED = Fault(Status.UNIMPLEMENTED, "Method Not Allowed")
 
-_CORS: Final[Headers] = (
-    ("access-control-allow-headers", "accept, content-type, authorization"),
-    ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
-    ("access-control-allow-origin", "*"),
-)
-_JSON: Final[Headers] = (("content-type", "application/json"), *_CORS)
+_JSON: Final[Headers] = (("content-type", "application/json"),)
 _METADATA_PREFIX: Final = "grpc-metadata-"
 _CALL: Final = 1
 """The id of the one call of an exchange."""
@@ -121,9 +116,6 @@ class Gateway:
 
     def handle(self, request: Request, responder: Responder) -> None:
         """Answer one request, now or when its call ends."""
-        if request.method == "OPTIONS":
-            responder.respond(200, _CORS)
-            return
         route = ROUTES.get(request.path.removeprefix(PREFIX).removeprefix(OLD_PREFIX))
         if route is None:
             refuse(responder, NOT_FOUND)

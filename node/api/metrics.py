@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from node.api.call import Method
 from node.api.handshake import Handshakes, Refusals
 from node.api.member import Member
+from node.api.probe import Probes
 from node.status import MemberStatus, Role, SyncTimes
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,12 +86,17 @@ class Metrics(Collector):
     """The member's registry and the collector in it."""
 
     def __init__(
-        self, member: Member, methods: Callable[[], list[Method]], traffic: Traffic
+        self,
+        member: Member,
+        methods: Callable[[], list[Method]],
+        traffic: Traffic,
+        probes: Probes,
     ) -> None:
-        """Collect from `member`, from the counts of `methods()` and from the port's."""
+        """Collect from `member`, and what calls, the port and the probes have counted."""
         self._member = member
         self._methods = methods
         self._traffic = traffic
+        self._probes = probes
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -107,6 +113,7 @@ class Metrics(Collector):
         yield from _storage(status, self._member.limits.quota_bytes)
         yield from self._clients()
         yield from _calls(self._methods())
+        yield from _health(self._probes)
 
     def _identity(self) -> Iterator[Metric]:
         identity = self._member.identity
@@ -214,3 +221,19 @@ def _calls(methods: list[Method]) -> Iterator[Metric]:
             if count:
                 handled.add_metric((*labels, GRPC_CODES[code]), count)
     yield from (started, handled, received, sent)
+
+
+def _health(probes: Probes) -> Iterator[Metric]:
+    yield _gauge("etcd_server_health_success", "Healthy answers.", probes.health[True])
+    yield _gauge("etcd_server_health_failures", "Other answers.", probes.health[False])
+    last = GaugeMetricFamily(
+        "etcd_server_healthcheck", "Newest outcomes, 1 = well.", labels=("type", "name")
+    )
+    for labels, well in probes.last.items():
+        last.add_metric(labels, well)
+    checks = CounterMetricFamily(
+        "etcd_server_healthchecks", "Outcomes.", labels=("type", "name", "status")
+    )
+    for (kind, name, well), count in probes.checks.items():
+        checks.add_metric((kind, name, "success" if well else "error"), count)
+    yield from (last, checks)

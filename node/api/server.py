@@ -33,6 +33,7 @@ from node.api.handshake import Handshakes, Log, Papers, Refusals, silent
 from node.api.http import HttpEndpoints
 from node.api.member import Member
 from node.api.metrics import Metrics
+from node.api.probe import Probes
 from node.api.service import Services
 from transport.http1 import Http1Protocol, Limits
 from transport.sniff import protocol_of
@@ -82,8 +83,10 @@ class ClientPort:
         self.writes = 0
         self.refused = 0
         """Clients that were cut off because there are too many."""
-        self.metrics = Metrics(member, self.services.methods, self)
-        self.http = HttpEndpoints(member, self.metrics, Gateway(member, self.services, self.later))
+        probes = Probes(member)
+        self.metrics = Metrics(member, self.services.methods, self, probes)
+        gateway = Gateway(member, self.services, self.later)
+        self.http = HttpEndpoints(member, self.metrics, probes, gateway)
         self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None

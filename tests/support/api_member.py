@@ -38,7 +38,7 @@ from node.machine.view import MemoryView
 from node.proposals import Asker, Proposals
 from node.proto import rpc
 from node.reads import Reads
-from node.status import Alarm, Identity, MemberRecord, MemberStatus, Role, SyncTimes
+from node.status import Alarm, Identity, MemberRecord, MemberStatus, PeerProgress, Role, SyncTimes
 from node.watch import WatchHub
 from transport.tls import ServerFiles
 
@@ -114,6 +114,10 @@ class ApiMember:
             db_size=4096,
             db_size_in_use=2048,
             alarms=self.alarms or tuple(self.machine.alarms()),
+            vote=self.identity.member_id,
+            progress=(
+                PeerProgress(self.identity.member_id, self.index, self.index + 1, "replicate"),
+            ),
             proposals_pending=self._proposals.pending,
             sync_times=SyncTimes((0.001, 0.01), (3, 1, 0), 0.007),
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from node.proto import rpc
 from node.status import Alarm
 from tests.support.api_client import ApiClient
 from tests.support.api_member import ApiMember, ServedMember
+from tests.support.etcd_process import EtcdProcess, running_etcd
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,9 @@ def test_verbose_probe_lists_its_checks(served: ServedMember) -> None:
         "[+]serializable_read ok\n"
         "[+]linearizable_read ok\n"
         "[+]non_learner ok\n"
-        "/readyz check passed\n"
+        "ok\n"
     )
+    assert get(served, "/readyz/non_learner?verbose").body == "[+]non_learner ok\nok\n"
 
 
 def test_probe_without_quorum_is_alive_but_not_ready() -> None:
@@ -106,14 +110,174 @@ def test_probe_without_quorum_is_alive_but_not_ready() -> None:
 def test_probe_of_a_learner(served: ServedMember) -> None:
     served.member.is_learner = True
 
-    assert "[-]non_learner failed" in get(served, "/readyz").body
+    page = get(served, "/readyz/non_learner")
+
+    assert (page.status, page.body) == (503, "[-]non_learner failed: not supported for learner\n\n")
+    assert get(served, "/readyz?exclude=non_learner").status == 200
 
 
-def test_probe_warns_of_an_unknown_exclusion(served: ServedMember) -> None:
+@pytest.mark.parametrize("kind", [1, 2])
+def test_probe_with_an_alarm_fails_for_corruption_only(served: ServedMember, kind: int) -> None:
+    served.member.alarms = (Alarm(0xA1, kind),)
+
+    page = get(served, "/readyz/data_corruption")
+
+    if kind == 1:
+        assert (page.status, page.body) == (200, "ok\n")
+    else:
+        failed = "[-]data_corruption failed: alarm activated: CORRUPT\n\n"
+        assert (page.status, page.body) == (503, failed)
+    assert get(served, "/livez").status == 200
+
+
+def test_probe_takes_no_notice_of_an_unknown_exclusion(served: ServedMember) -> None:
     page = get(served, "/livez?verbose&exclude=sunshine")
 
-    assert page.status == 200
-    assert "no matches for 'sunshine'" in page.body
+    assert (page.status, page.body) == (200, "[+]serializable_read ok\nok\n")
+
+
+def test_outcomes_are_counted(served: ServedMember) -> None:
+    for target in ("/health", "/livez", "/readyz/non_learner"):
+        get(served, target)
+    served.member.is_learner = True
+    get(served, "/readyz/non_learner")
+    served.member.alarms = (Alarm(0xA1, 1),)
+    get(served, "/health")
+
+    found = samples(served)
+
+    assert found["etcd_server_health_success", ()] == 1
+    assert found["etcd_server_health_failures", ()] == 1
+    livez, readyz = (
+        (("name", name), ("type", kind))
+        for kind, name in (("livez", "serializable_read"), ("readyz", "non_learner"))
+    )
+    assert found["etcd_server_healthcheck", livez] == 1
+    assert found["etcd_server_healthcheck", readyz] == 0
+    for labels, status in ((livez, "success"), (readyz, "success"), (readyz, "error")):
+        labelled = tuple(sorted((*labels, ("status", status))))
+        assert found["etcd_server_healthchecks_total", labelled] == 1
+
+
+def samples(served: ServedMember) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """All of /metrics by name and sorted labels."""
+    families = text_string_to_metric_families(get(served, "/metrics").body)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_variables_tell_of_raft_and_the_process(served: ServedMember, client: ApiClient) -> None:
+    client.put(b"k")
+
+    page = get(served, "/debug/vars")
+
+    found = json.loads(page.body)
+    assert page.content_type == "application/json; charset=utf-8"
+    assert list(found) == sorted(found)
+    assert found["cmdline"]
+    assert found["file_descriptor_limit"] > 0
+    assert found["memstats"]["Sys"] > 1 << 20
+    assert found["raft.status"] == {
+        "id": "a1",
+        "term": 2,
+        "vote": "a1",
+        "commit": 1,
+        "lead": "a1",
+        "raftState": "StateLeader",
+        "applied": 1,
+        "progress": {"a1": {"match": 1, "next": 2, "state": "StateReplicate"}},
+        "leadtransferee": "0",
+    }
+
+
+# Beside a real etcd.
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
+    with running_etcd(tmp_path_factory.mktemp("etcd")) as running:
+        yield running
+
+
+NAMES = (
+    "allow",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+)
+
+
+def told(address: str, method: str, target: str) -> tuple[int, list[str | None], bytes]:
+    """Status, the headers that clients act on, body."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request(method, target, headers={"Origin": "http://somewhere"})
+        response = connection.getresponse()
+        return response.status, [response.getheader(name) for name in NAMES], response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/health"),
+        ("GET", "/health?exclude=NOSPACE"),
+        ("GET", "/health?exclude=&exclude=NOSPACE"),
+        ("GET", "/health?serializable=true"),
+        ("GET", "/health?serializable=perhaps"),
+        ("POST", "/health"),
+        ("DELETE", "/health"),
+        ("HEAD", "/health"),
+        ("OPTIONS", "/health"),
+        ("OPTIONS", "/nothing"),
+        ("OPTIONS", "/v3/kv/range"),
+        ("POST", "/version"),
+        ("PUT", "/debug/vars"),
+        ("GET", "/nothing"),
+        ("GET", "/health/"),
+        ("GET", "/version/x"),
+    ],
+)
+def test_answer_is_that_of_etcd(
+    served: ServedMember, etcd: EtcdProcess, method: str, target: str
+) -> None:
+    assert told(served.address, method, target) == told(etcd.address, method, target)
+
+
+def test_alarm_is_told_as_by_etcd(served: ServedMember, etcd: EtcdProcess) -> None:
+    alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, alarm=rpc.AlarmType.NOSPACE)
+    for address in (served.address, etcd.address):
+        with ApiClient(address) as client:
+            client.call("/etcdserverpb.Maintenance/Alarm", alarm, rpc.AlarmResponse)
+
+    try:
+        for target in ("/health", "/health?exclude=NOSPACE", "/health?exclude=CORRUPT"):
+            ours, theirs = (told(each, "GET", target) for each in (served.address, etcd.address))
+            assert ours == theirs
+    finally:
+        alarm.action = rpc.AlarmRequest.DEACTIVATE
+        etcd.call("/etcdserverpb.Maintenance/Alarm", alarm, rpc.AlarmResponse)
+
+
+def test_variables_are_those_of_etcd(served: ServedMember, etcd: EtcdProcess) -> None:
+    ours, theirs = (
+        json.loads(told(address, "GET", "/debug/vars")[2])
+        for address in (served.address, etcd.address)
+    )
+
+    assert ours.keys() == theirs.keys()
+    assert ours["raft.status"].keys() == theirs["raft.status"].keys()
+    assert ours["raft.status"]["raftState"] == theirs["raft.status"]["raftState"]
+    assert ours["memstats"].keys() <= theirs["memstats"].keys()
+    (our_peer,), (their_peer,) = (
+        each["raft.status"]["progress"].values() for each in (ours, theirs)
+    )
+    assert our_peer.keys() == their_peer.keys()
+    assert our_peer["state"] == their_peer["state"]
 
 
 def test_version_is_dotted_integers(served: ServedMember) -> None:
@@ -142,7 +306,7 @@ def test_metrics_carry_etcds_names_and_true_figures(
 
     page = get(served, "/metrics")
     families = text_string_to_metric_families(page.body)
-    samples = {
+    found = {
         (sample.name, sample.labels.get("grpc_method", ""), sample.labels.get("grpc_code", "")): (
             sample.value
         )
@@ -150,12 +314,12 @@ def test_metrics_carry_etcds_names_and_true_figures(
         for sample in family.samples
     }
 
-    assert samples["etcd_server_has_leader", "", ""] == 1
-    assert samples["etcd_server_is_leader", "", ""] == 1
-    assert samples["etcd_server_proposals_applied_total", "", ""] == 1
-    assert samples["etcd_mvcc_db_total_size_in_bytes", "", ""] == 4096
-    assert samples["etcd_disk_wal_fsync_duration_seconds_count", "", ""] == 4
-    assert samples["grpc_server_started_total", "Put", ""] == 2
-    assert samples["grpc_server_handled_total", "Put", "OK"] == 1
-    assert samples["grpc_server_handled_total", "Put", "InvalidArgument"] == 1
-    assert samples["conclave_client_connections", "", ""] == 2
+    assert found["etcd_server_has_leader", "", ""] == 1
+    assert found["etcd_server_is_leader", "", ""] == 1
+    assert found["etcd_server_proposals_applied_total", "", ""] == 1
+    assert found["etcd_mvcc_db_total_size_in_bytes", "", ""] == 4096
+    assert found["etcd_disk_wal_fsync_duration_seconds_count", "", ""] == 4
+    assert found["grpc_server_started_total", "Put", ""] == 2
+    assert found["grpc_server_handled_total", "Put", "OK"] == 1
+    assert found["grpc_server_handled_total", "Put", "InvalidArgument"] == 1
+    assert found["conclave_client_connections", "", ""] == 2
