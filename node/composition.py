@@ -41,6 +41,7 @@ from node.raft.message import ConfChange, ConfChangeKind, ConfState
 from node.reads import Reads
 from node.report import change_event
 from node.snapshots import Snapshots
+from node.tally import Tally
 from node.transfers import Transfers
 from node.watch import WatchHub
 from store.boot import MemoryStore, Store
@@ -80,7 +81,8 @@ def compose(
     election_seconds = ticks.election * ticks.tick_ms / 1000
     patience = limits.request_timeout_ms / 1000 + 2 * election_seconds
     disk = Disk(store.image, store.log, store.writer, store.view, store.engine)
-    machine = Machine(store.view, disk.applied.index, config.member_id)
+    tally = Tally()
+    machine = Machine(store.view, disk.applied.index, config.member_id, tally)
     hub = WatchHub(
         machine,
         sinks.response_header,
@@ -221,7 +223,7 @@ def compose(
         new_backup=lambda: backup_of(
             store.view.read_snapshot(), spool(), minor_version(ETCD_VERSION)
         ),
-        new_machine=lambda index: Machine(store.view, index, config.member_id),
+        new_machine=lambda index: Machine(store.view, index, config.member_id, tally),
         adopt_conf=adopt_conf,
         reporter=reporter,
         member_id=config.member_id,

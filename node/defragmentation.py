@@ -37,6 +37,11 @@ class Defragmentation:
         self._write: int | None = None
         """The write that has to be on disk first; None = not known yet."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether the database is being rewritten."""
+        return self._rewriter.busy
+
     def ask(self, done: OnDone) -> None:
         """Rewrite the database, after what is under way."""
         if len(self._waiting) >= WAITING_MAX:

@@ -31,6 +31,10 @@ class LeaseExpiry:
         """Start without leadership; `extra_seconds` (one election timeout) is added on promote."""
         self._extra_seconds = extra_seconds
         self._leading = False
+        self.renewed = 0
+        """Leases that were given their whole ttl again."""
+        self.expired = 0
+        """Leases that were found to be over; one more for each repetition."""
         self._deadlines: dict[int, float] = {}
         self._ttls: dict[int, int] = {}
         # Entries go stale when a lease is renewed or revoked; `_deadlines` decides on popping.
@@ -86,6 +90,7 @@ class LeaseExpiry:
             return None
         ttl = self._ttls[lease_id]
         self._set(lease_id, ttl, now + ttl)
+        self.renewed += 1
         return ttl
 
     def remaining(self, lease_id: int, now: float) -> tuple[int, int]:
@@ -106,6 +111,7 @@ class LeaseExpiry:
                 continue  # revoked, or renewed: a newer heap entry stands for it
             ids.append(lease_id)
             heapq.heappush(heap, (now + RETRY_SECONDS, lease_id))
+        self.expired += len(ids)
         return ids
 
     def _set(self, lease_id: int, ttl: int, deadline: float) -> None:

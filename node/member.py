@@ -23,7 +23,7 @@ from node.parts import Parts
 from node.proposals import Asker
 from node.proto import rpc_pb2
 from node.raft.ready import Role as RaftRole
-from node.status import Identity, MemberRecord, MemberStatus, PeerProgress, Role, SyncTimes
+from node.status import Durations, Identity, MemberRecord, MemberStatus, PeerProgress, Role
 from store.writer import SYNC_BOUNDS_SECONDS
 
 ROLES = {
@@ -237,8 +237,18 @@ class Member:
             proposals_pending=parts.proposals.pending,
             proposals_failed=parts.proposals.failed,
             writer_batches=parts.disk.queue_depth(),
-            sync_times=SyncTimes(SYNC_BOUNDS_SECONDS, syncs.buckets, syncs.sum_seconds),
+            sync_times=Durations(SYNC_BOUNDS_SECONDS, syncs.buckets, syncs.sum_seconds),
             slow_turns=figures.slow_turns,
+            tally=replace(parts.machine.tally),
+            leases_renewed=parts.leases.renewed,
+            leases_expired=parts.leases.expired,
+            watch_streams=parts.hub.streams,
+            watchers=parts.hub.watchers,
+            watchers_behind=parts.hub.watchers_unsynced,
+            events_told=parts.hub.events_told,
+            installing=parts.disk.installing,
+            defragmenting=parts.defragmentation.busy,
+            peers=parts.peer_figures(),
         )
 
     @property

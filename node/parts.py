@@ -30,6 +30,7 @@ from node.raft.message import ConfState
 from node.raft.ready import Note
 from node.reads import Reads
 from node.snapshots import Snapshots
+from node.status import PeerFigures
 from node.transfers import Transfers
 from node.watch import WatchHub
 from transport.mesh import MeshPort
@@ -90,3 +91,18 @@ class Parts:
     def is_learner(self) -> bool:
         """Whether this member has no vote in it."""
         return self.member_id in self.conf.learners
+
+    def peer_figures(self) -> tuple[PeerFigures, ...]:
+        """What has passed between this member and each other one."""
+        counters = self.mesh.counters.peers
+        return tuple(
+            PeerFigures(
+                member_id=peer,
+                connected=self.mesh.connected(peer),
+                sent_bytes=counters[peer].sent_bytes,
+                received_bytes=counters[peer].received_bytes,
+                unsent=counters[peer].unsent,
+                round_trips=self.peers.durations(peer),
+            )
+            for peer in self.mesh.peers()
+        )

@@ -31,6 +31,8 @@ from node.raft.message import (
     Propose,
     entries_bytes,
 )
+from node.status import Durations
+from node.tally import Histogram
 from transport.mesh import Channel, Received
 
 
@@ -133,6 +135,8 @@ class Opinions(Protocol):
 PARCEL_BYTES_MAX = 1 << 20
 """Messages with more data than this together travel in several frames: a window of appends is
 larger than a frame may be. One message always fits, since entries and proposals are limited."""
+ROUND_TRIP_BOUNDS_SECONDS = tuple(0.0001 * 2**step for step in range(16))
+"""Those of etcd's metric."""
 ENTRY_TRAFFIC = (Append, AppendReply, Propose, InstallSnapshot)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Parcel).decode
@@ -150,6 +154,8 @@ class Peers:
         self._opinions = opinions
         self._stale_ns = stale_ns
         self._echoes: dict[int, int] = {}
+        self.round_trips: dict[int, Histogram] = {}
+        """Of heartbeats, by peer."""
         self.undecodable = 0
         """Parcels that passed the frame's checksum and still made no sense."""
 
@@ -183,6 +189,11 @@ class Peers:
             messages = self._note_heartbeats(sender, parcel, messages, now_ns)
         return messages, parcel.calls
 
+    def durations(self, peer: int) -> Durations:
+        """How long its heartbeats took to come back."""
+        found = self.round_trips.get(peer) or Histogram(ROUND_TRIP_BOUNDS_SECONDS)
+        return Durations(found.bounds_seconds, tuple(found.counts), found.sum_seconds)
+
     def _post(self, to: int, channel: Channel, group: list[Message], now_ns: int) -> bool:
         stamp = echo = 0
         opinion = None
@@ -206,7 +217,11 @@ class Peers:
         if parcel.opinion is not None:
             self._opinions.heard(sender, parcel.opinion)
         if parcel.echo:
-            self._round_trips.answered(sender, now_ns, now_ns - parcel.echo)
+            round_trip_ns = now_ns - parcel.echo
+            self._round_trips.answered(sender, now_ns, round_trip_ns)
+            if sender not in self.round_trips:
+                self.round_trips[sender] = Histogram(ROUND_TRIP_BOUNDS_SECONDS)
+            self.round_trips[sender].add(round_trip_ns / 1e9)
         if parcel.stamp:
             self._round_trips.heard(sender, now_ns)
             self._echoes[sender] = parcel.stamp

@@ -6,8 +6,10 @@ loop's parts. Nothing here computes; a value is a copy of one moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+from node.tally import Tally
 
 
 class Role(Enum):
@@ -53,10 +55,10 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class SyncTimes:
-    """Durations of the log's disk syncs since start, as a histogram.
+class Durations:
+    """How long something took since start, as a histogram.
 
-    `counts[i]` is the number of syncs that took at most `bounds_seconds[i]` and more than the bound
+    `counts[i]` is the number of those that took at most `bounds_seconds[i]` and more than the bound
     before; the last count has no bound, so there is one count more than bounds.
     """
 
@@ -74,6 +76,20 @@ class PeerProgress:
     next: int
     state: str
     """probe, replicate or snapshot"""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFigures:
+    """What has passed between this member and another one since start; sizes are bytes."""
+
+    member_id: int
+    connected: bool
+    sent_bytes: int
+    received_bytes: int
+    unsent: int
+    """Frames that could not be handed over."""
+    round_trips: Durations
+    """Of heartbeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,23 @@ class MemberStatus:
     proposals_failed: int = 0
     writer_batches: int = 0
     """Batches waiting for the disk."""
-    sync_times: SyncTimes = SyncTimes()
+    sync_times: Durations = Durations()
+    """Of the log's disk syncs."""
     slow_turns: int = 0
     """Turns of the loop that took longer than their bound."""
+    tally: Tally = field(default_factory=Tally)
+    """What the state machine has done."""
+    leases_renewed: int = 0
+    leases_expired: int = 0
+    """Revocations that were proposed because a lease's time was over; by a leader only."""
+    watch_streams: int = 0
+    watchers: int = 0
+    watchers_behind: int = 0
+    """Those of them that are not in the present."""
+    events_told: int = 0
+    """Events that watchers were sent."""
+    defragmenting: bool = False
+    installing: bool = False
+    """Whether a snapshot is taking the place of the state."""
+    peers: tuple[PeerFigures, ...] = ()
+    """The other members, by id."""

@@ -86,6 +86,11 @@ class Link:
             self._hang_up(dialer)
         self._forget_former_life()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the greeted life is connected and takes control frames."""
+        return bool(self.incarnation) and self._dialers[Channel.CONTROL].connected()
+
     # ------------------------------------------------------------------ out
 
     def send(self, channel: Channel, payload: bytes, sequence: int) -> bool:

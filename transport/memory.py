@@ -17,7 +17,7 @@ import msgspec
 
 from transport.errors import check
 from transport.frame import HEADER_BYTES, Channel, Rejection
-from transport.mesh import Counters, MeshConfig, Received, Unsent
+from transport.mesh import Counters, MeshConfig, PeerCounters, Received, Unsent
 
 
 class Letter(msgspec.Struct, frozen=True, gc=False):
@@ -129,15 +129,22 @@ class MemoryMesh:
     def add_peer(self, peer: int) -> None:
         """Start to exchange frames with a member; no effect if it is a peer."""
         check(peer != self.config.member_id, "a member is not its own peer")
-        self._peers.add(peer)
+        if peer not in self._peers:
+            self._peers.add(peer)
+            self._counters.peers[peer] = PeerCounters()
 
     def remove_peer(self, peer: int) -> None:
         """Stop it; no effect if it is no peer."""
         self._peers.discard(peer)
+        self._counters.peers.pop(peer, None)
 
     def peers(self) -> list[int]:
         """Return the ids of all peers, sorted."""
         return sorted(self._peers)
+
+    def connected(self, peer: int) -> bool:
+        """Return whether a frame to this peer would be taken right now."""
+        return self._obstacle(peer, self._network.life_of(peer), Channel.CONTROL) is None
 
     def send(self, to: int, channel: Channel, payload: bytes) -> bool:
         """Hand a payload over; False = not sent."""
@@ -147,9 +154,12 @@ class MemoryMesh:
         reason = self._obstacle(to, target, channel)
         if reason is not None or target is None:
             self._counters.unsent[reason or Unsent.SILENT] += 1
+            if to in self._peers:
+                self._counters.peers[to].unsent += 1
             return False
         self._counters.sent += 1
         self._counters.sent_bytes += len(payload)
+        self._counters.peers[to].sent_bytes += len(payload)
         life = target.config.incarnation
         self._network.post(Letter(config.member_id, config.incarnation, to, life, channel, payload))
         return True
@@ -201,6 +211,7 @@ class MemoryMesh:
             return False
         self._counters.received += 1
         self._counters.received_bytes += len(letter.payload)
+        self._counters.peers[letter.sender].received_bytes += len(letter.payload)
         self._inboxes[letter.channel].append(
             Received(letter.sender, letter.incarnation, letter.channel, letter.payload)
         )

@@ -98,6 +98,15 @@ class Unsent(StrEnum):
 
 
 @dataclass(slots=True)
+class PeerCounters:
+    """The share of one peer, as long as it is one."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    unsent: int = 0
+
+
+@dataclass(slots=True)
 class Counters:
     """What has gone through a mesh since it was made."""
 
@@ -111,6 +120,7 @@ class Counters:
     """Payloads that went inline because the arena was full."""
     unsent: dict[Unsent, int] = field(default_factory=lambda: dict.fromkeys(Unsent, 0))
     rejected: dict[Rejection, int] = field(default_factory=lambda: dict.fromkeys(Rejection, 0))
+    peers: dict[int, PeerCounters] = field(default_factory=dict)
 
 
 class MeshPort(Protocol):
@@ -128,6 +138,9 @@ class MeshPort(Protocol):
 
     def peers(self) -> list[int]:
         """Return the ids of all peers, sorted."""
+
+    def connected(self, peer: int) -> bool:
+        """Return whether a frame to this peer would be taken right now."""
 
     def send(self, to: int, channel: Channel, payload: bytes) -> bool:
         """Hand a payload over without waiting; False = not sent, so tell Raft.
@@ -207,6 +220,7 @@ class Mesh:
         check(peer != config.member_id, "a member is not its own peer")
         if peer in self._links:
             return
+        self._counters.peers[peer] = PeerCounters()
 
         def dial(channel: Channel) -> Dialer:
             path = self._path(peer, channel)
@@ -231,6 +245,7 @@ class Mesh:
         """Hang up, and drop what is queued; no effect if it is no peer."""
         link = self._links.pop(peer, None)
         if link is not None:
+            del self._counters.peers[peer]
             if link.greeted is not None:
                 self._note_stranger(link.greeted)
             link.close()
@@ -239,6 +254,11 @@ class Mesh:
         """Return the ids of all peers, sorted."""
         return sorted(self._links)
 
+    def connected(self, peer: int) -> bool:
+        """Return whether a frame to this peer would be taken right now."""
+        link = self._links.get(peer)
+        return link is not None and link.connected
+
     # ------------------------------------------------------------------ out
 
     def send(self, to: int, channel: Channel, payload: bytes) -> bool:
@@ -246,7 +266,7 @@ class Mesh:
         check(len(payload) + HEADER_BYTES <= self._config.frame_bytes_max, "a payload fits a frame")
         link = self._links.get(to)
         if link is None or not link.incarnation:
-            return self._unsent(Unsent.STRANGER if link is None else Unsent.SILENT)
+            return self._unsent(to, Unsent.STRANGER if link is None else Unsent.SILENT)
         counters = self._counters
         sequence = self._sequence = self._sequence + 1
         sent: bool | None = None
@@ -257,9 +277,10 @@ class Mesh:
         if sent is None:
             sent = link.send(channel, payload, sequence)
         if not sent:
-            return self._unsent(Unsent.BLOCKED)
+            return self._unsent(to, Unsent.BLOCKED)
         counters.sent += 1
         counters.sent_bytes += len(payload)
+        counters.peers[to].sent_bytes += len(payload)
         return True
 
     # ------------------------------------------------------------------ in
@@ -322,6 +343,7 @@ class Mesh:
         payload = link.accept(frame)
         self._counters.received += 1
         self._counters.received_bytes += len(payload)
+        self._counters.peers[sender].received_bytes += len(payload)
         return Received(sender, frame.incarnation, channel, payload)
 
     def _probed(self, identity: Identity) -> None:
@@ -341,8 +363,10 @@ class Mesh:
         if len(strangers) > STRANGERS_MAX:
             del strangers[next(iter(strangers))]
 
-    def _unsent(self, reason: Unsent) -> bool:
+    def _unsent(self, to: int, reason: Unsent) -> bool:
         self._counters.unsent[reason] += 1
+        if to in self._counters.peers:
+            self._counters.peers[to].unsent += 1
         return False
 
     def _queue(self, channel: Channel) -> int:

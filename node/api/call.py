@@ -40,6 +40,8 @@ class Method:
 
     __slots__ = (
         "accused",
+        "bytes_received",
+        "bytes_sent",
         "handled",
         "kind",
         "learner",
@@ -65,6 +67,9 @@ class Method:
         """Messages of streams; a unary call's one message is counted by `started`."""
         self.sent = 0
         """Messages of streams; a unary call's one answer is counted by `handled[0]`."""
+        self.bytes_received = 0
+        """Of messages, as they are encoded."""
+        self.bytes_sent = 0
         self.handled = [0] * 17
         """Calls that are over, by gRPC status."""
 
@@ -164,7 +169,9 @@ class Call:
         if self.over:
             return
         self.over = True
-        self.method.handled[0] += 1
+        method = self.method
+        method.handled[0] += 1
+        method.bytes_sent += len(message)
         link = self.link
         link.unwritten += len(message)
         link.grpc.reply(self.call_id, message)
@@ -240,6 +247,7 @@ class StreamCall:
         if self.over:
             return
         self.method.sent += 1
+        self.method.bytes_sent += len(message)
         link = self.link
         link.grpc.send(self.call_id, message)
         link.touch()

@@ -118,6 +118,7 @@ class GrpcConnection(asyncio.Protocol):
     def _start_unary(self, event: UnaryCall, now: float) -> None:
         method, handler = self._unary[event.path]
         method.started += 1
+        method.bytes_received += len(event.message)
         call = Call(self, event.call_id, method)
         if event.timeout is not None:
             call.deadline = now + event.timeout
@@ -178,6 +179,7 @@ class GrpcConnection(asyncio.Protocol):
         if call is None or call.stream is None:
             return  # ended by us a moment ago, or never served
         call.method.received += 1
+        call.method.bytes_received += len(message)
         try:
             call.stream.received(message)
         except DecodeError as error:

@@ -172,6 +172,7 @@ class Exchange:
     ) -> None:
         """Make a unary call."""
         method.started += 1
+        method.bytes_received += len(message)
         call = Call(self, _CALL, method)
         self._responder.on_disconnect = lambda: call.abandon(Status.CANCELLED)
         fault = refusal_of(self.member, method, metadata)
@@ -200,6 +201,7 @@ class Exchange:
         for message in messages:
             if not call.over:
                 method.received += 1
+                method.bytes_received += len(message)
                 call.stream.received(message)
         if not call.over:
             call.stream.half_closed()

@@ -43,6 +43,7 @@ class Change:
         "base",
         "effects",
         "events",
+        "put_bytes",
         "revision",
     )
 
@@ -58,6 +59,8 @@ class Change:
         self._mod = varint(self.revision)
         self.effects: dict[bytes, bytes | None] = {}
         self.events: list[Event] = []
+        self.put_bytes = 0
+        """Keys and values of its puts."""
 
     @property
     def now(self) -> int:
@@ -80,6 +83,7 @@ class Change:
     def put(self, key: bytes, value: bytes, lease: int, old: bytes | None) -> None:
         """Give `key` a value. `old` is its current version record, None if it has none."""
         effects, revision = self.effects, self.revision
+        self.put_bytes += len(key) + len(value)
         if old is None:
             parent = self._dead(key)
             create, version, old_lease = revision, 1, 0

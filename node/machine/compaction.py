@@ -36,6 +36,7 @@ from node.machine.record import (
 )
 from node.machine.view import View
 from node.proto import kv
+from node.tally import Tally
 
 _PROGRESS = Struct(">qq12s")
 _START = bytes(12)
@@ -44,11 +45,12 @@ _START = bytes(12)
 class Compaction:
     """This member's walk."""
 
-    __slots__ = ("_cursor", "_done", "_keyspace", "_target")
+    __slots__ = ("_cursor", "_done", "_keyspace", "_tally", "_target")
 
-    def __init__(self, keyspace: Keyspace) -> None:
-        """Load the progress that was stored with the last slice."""
+    def __init__(self, keyspace: Keyspace, tally: Tally) -> None:
+        """Load the progress that was stored with the last slice; count removals in `tally`."""
         self._keyspace = keyspace
+        self._tally = tally
         stored = keyspace.view.get(COMPACT_PROGRESS)
         if stored is None:
             self._done, self._target, self._cursor = NEVER_COMPACTED, NEVER_COMPACTED, _START
@@ -77,6 +79,7 @@ class Compaction:
             _remove(view, record, position(goal, 0), effects)
         else:
             self._done, self._cursor = goal, position(max(goal, 0), 0)
+        self._tally.versions_compacted += sum(key[:1] == REVISION for key, _ in effects)
         effects.append((COMPACT_PROGRESS, _PROGRESS.pack(self._done, goal, self._cursor)))
         return effects
 

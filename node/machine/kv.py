@@ -31,6 +31,11 @@ def check_lease(view: View, request: rpc.PutRequest) -> Refusal | None:
     return None
 
 
+def looks_back(request: rpc.PutRequest) -> bool:
+    """Whether the put has to read what its key had before."""
+    return request.prev_kv or request.ignore_value or request.ignore_lease
+
+
 def put(change: Change, request: rpc.PutRequest) -> bytes:
     """Do a put that has passed its check; the PutResponse without its header."""
     key = request.key

@@ -48,21 +48,38 @@ from node.machine.view import View
 from node.machine.wire import varint
 from node.proto import rpc
 from node.status import Alarm, MemberRecord
+from node.tally import Tally
 
 
 class Machine:
     """The applied state of one member."""
 
-    __slots__ = ("_alarms", "_apply", "_compaction", "_keyspace", "_roster", "applied_index")
+    __slots__ = (
+        "_alarms",
+        "_apply",
+        "_compaction",
+        "_keyspace",
+        "_roster",
+        "applied_index",
+        "tally",
+    )
 
-    def __init__(self, view: View, applied_index: int = 0, member_id: int = NOBODY) -> None:
+    def __init__(
+        self,
+        view: View,
+        applied_index: int = 0,
+        member_id: int = NOBODY,
+        tally: Tally | None = None,
+    ) -> None:
         """Load from a view, which stands for the log up to `applied_index`.
 
-        `member_id` is whose machine it is: reads depend on it, what is applied never does.
+        `member_id` is whose machine it is: reads depend on it, what is applied never does. What is
+        done is counted in `tally`.
         """
         self.applied_index = applied_index
+        self.tally = tally or Tally()
         self._keyspace = Keyspace(view)
-        self._compaction = Compaction(self._keyspace)
+        self._compaction = Compaction(self._keyspace, self.tally)
         self._alarms = Alarms(view, member_id)
         self._roster = Roster(view)
         self._apply: dict[int, Callable[[bytes], Applied]] = {
@@ -160,6 +177,7 @@ class Machine:
         """Answer a Range. Refuses by Corrupt, FutureRevision, Compacted."""
         if self.accused:
             return Corrupt()
+        self.tally.ranges += 1
         keyspace = self._keyspace
         refusal = keyspace.check_revision(request.revision)
         if refusal is not None:
@@ -169,10 +187,12 @@ class Machine:
 
     def next_page(self, paging: Paging, keys_max: int, bytes_max: int) -> Page | Refusal:
         """Go on with a range that is read in pages. Refuses as `range` does."""
+        self.tally.ranges += 1
         return Corrupt() if self.accused else paging.read(self._keyspace, keys_max, bytes_max)
 
     def count_page(self, paging: Paging, keys_max: int) -> Page | Refusal:
         """Go on with it without telling the keys. Refuses as `range` does."""
+        self.tally.ranges += 1
         return Corrupt() if self.accused else paging.count(self._keyspace, keys_max)
 
     def read_txn(self, request: rpc.TxnRequest) -> Answer | Refusal:
@@ -180,6 +200,7 @@ class Machine:
         if self.accused:
             return Corrupt()
         chosen = txn.plan(self._keyspace.view, request)
+        self.tally.operations(chosen.compares + len(chosen.steps), 0, 0)
         refusal = txn.check(self._keyspace, chosen)
         if refusal is not None:
             return refusal
@@ -265,6 +286,10 @@ class Machine:
             if refusal is not None:
                 return Applied(refusal)
         change = Change(keyspace)
+        self.tally.puts += 1
+        if kv.looks_back(request):
+            self.tally.ranges += 1
+            self.tally.txns += 1
         return self._adopt(change, kv.put(change, request))
 
     def _delete_range(self, encoded: bytes) -> Applied:
@@ -272,6 +297,7 @@ class Machine:
         if self._alarms.corrupt:
             return Applied(Corrupt())
         change = Change(self._keyspace)
+        self.tally.operations(request.prev_kv, 0, 1)
         return self._adopt(change, kv.delete_range(change, request))
 
     def _txn(self, encoded: bytes) -> Applied:
@@ -279,9 +305,11 @@ class Machine:
         if self._alarms.corrupt or (self._alarms.no_space and txn.has_put(request)):
             return Applied(self._alarmed())
         chosen = txn.plan(self._keyspace.view, request)
+        self.tally.operations(txn.looks(chosen), 0, 0)
         refusal = txn.check(self._keyspace, chosen)
         if refusal is not None:
             return Applied(refusal)
+        self.tally.operations(*txn.operations(chosen))
         change = Change(self._keyspace)
         return self._adopt(change, txn.run(change, chosen))
 
@@ -305,6 +333,7 @@ class Machine:
         granted = lease.grant(change, request)
         if isinstance(granted, Refusal):
             return Applied(granted)
+        self.tally.leases_granted += 1
         body = b"\x10" + varint(granted.id) + b"\x18" + varint(granted.ttl)
         return self._adopt(
             change, body, LeaseChange(LeaseChangeKind.GRANTED, granted.id, granted.ttl)
@@ -318,6 +347,8 @@ class Machine:
         refusal = lease.revoke(change, lease_id)
         if refusal is not None:
             return Applied(refusal)
+        self.tally.leases_revoked += 1
+        self.tally.operations(0, 0, len(change.events))
         return self._adopt(change, b"", LeaseChange(LeaseChangeKind.REVOKED, lease_id, 0))
 
     def _alarm(self, encoded: bytes) -> Applied:
@@ -344,6 +375,7 @@ class Machine:
 
     def _adopt(self, change: Change, body: bytes, *leases: LeaseChange) -> Applied:
         effects = change.adopt_into(self._keyspace)
+        self.tally.put_bytes += change.put_bytes
         return Applied(Answer(self._keyspace.revision, body), effects, change.events, leases)
 
     def _alarmed(self) -> Refusal:

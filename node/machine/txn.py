@@ -43,6 +43,8 @@ class Plan:
     succeeded: bool
     steps: list[tuple[rpc.RequestOp, Plan | None]]
     """Operations in order; a nested txn with its own plan."""
+    compares: int
+    """How many compares settled it, those of nested txns included."""
 
     def operations(self) -> Iterator[rpc.RequestOp]:
         """Every operation that will be done, nested ones in their place."""
@@ -55,12 +57,44 @@ class Plan:
 
 def plan(view: View, request: rpc.TxnRequest) -> Plan:
     """Evaluate the compares of a txn and of the nested ones on its way."""
-    succeeded = all(_holds(view, compare) for compare in request.compare)
-    steps = [
-        (operation, plan(view, operation.request_txn) if _is_txn(operation) else None)
-        for operation in (request.success if succeeded else request.failure)
-    ]
-    return Plan(succeeded, steps)
+    compares = 0
+    succeeded = True
+    for compare in request.compare:
+        compares += 1
+        if not _holds(view, compare):
+            succeeded = False
+            break
+    steps: list[tuple[rpc.RequestOp, Plan | None]] = []
+    for operation in request.success if succeeded else request.failure:
+        nested = plan(view, operation.request_txn) if _is_txn(operation) else None
+        compares += nested.compares if nested is not None else 0
+        steps.append((operation, nested))
+    return Plan(succeeded, steps, compares)
+
+
+def looks(chosen: Plan) -> int:
+    """How often keys are read before the first operation, for the count of ranges."""
+    kept = (
+        operation.request_put.ignore_value or operation.request_put.ignore_lease
+        for operation in chosen.operations()
+        if operation.HasField("request_put")
+    )
+    return chosen.compares + sum(kept)
+
+
+def operations(chosen: Plan) -> tuple[int, int, int]:
+    """Ranges, puts and deletes of a plan."""
+    ranges = puts = deletes = 0
+    for operation in chosen.operations():
+        if operation.HasField("request_put"):
+            puts += 1
+            ranges += kv.looks_back(operation.request_put)
+        elif operation.HasField("request_range"):
+            ranges += 1
+        else:
+            deletes += 1
+            ranges += operation.request_delete_range.prev_kv
+    return ranges, puts, deletes
 
 
 def check(keyspace: Keyspace, chosen: Plan) -> Refusal | None:

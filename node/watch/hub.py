@@ -92,6 +92,8 @@ class WatchHub:
         """Bytes of responses that were made since the output was taken."""
         self.revision = history.revision
         """What has been published. Synced watchers have seen everything up to it."""
+        self.events_told = 0
+        """Events that were sent to watchers, once for each of them."""
 
     # Streams.
 
@@ -129,6 +131,16 @@ class WatchHub:
     def watchers(self) -> int:
         """How many watchers there are."""
         return sum(len(stream.watchers) for stream in self._streams.values())
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    @property
+    def watchers_unsynced(self) -> int:
+        """How many watchers are not in the present, those of paused streams included."""
+        return len(self._behind) + sum(len(stream.parked) for stream in self._streams.values())
 
     @property
     def watchers_behind(self) -> int:
@@ -330,6 +342,7 @@ class WatchHub:
         self, stream: Stream, watcher: Watcher, events: list[Event], encoder: Encoder
     ) -> None:
         watcher.idle = False
+        self.events_told += len(events)
         encoded = [encoder.encode(event, watcher.prev_kv) for event in events]
         part_bytes_max = stream.fragment_bytes_max if watcher.fragment else None
         header = self._header(self.revision)

@@ -175,6 +175,10 @@ def test_roundTrip_isMeasuredByTheEcho() -> None:
     leader.peers.open(frame, 17 * MS)
 
     assert leader.links.round_trips == {2: [7 * MS]}
+    counted = leader.peers.durations(2)
+    assert (sum(counted.counts), counted.sum_seconds) == (1, 0.007)
+    assert counted.counts[counted.bounds_seconds.index(0.0128)] == 1
+    assert sum(leader.peers.durations(3).counts) == 0
 
 
 def test_echo_isUsedOnce() -> None:

@@ -38,7 +38,16 @@ from node.machine.view import MemoryView
 from node.proposals import Asker, Proposals
 from node.proto import rpc
 from node.reads import Reads
-from node.status import Alarm, Identity, MemberRecord, MemberStatus, PeerProgress, Role, SyncTimes
+from node.status import (
+    Alarm,
+    Durations,
+    Identity,
+    MemberRecord,
+    MemberStatus,
+    PeerFigures,
+    PeerProgress,
+    Role,
+)
 from node.watch import WatchHub
 from transport.tls import ServerFiles
 
@@ -60,6 +69,7 @@ class ApiMember:
         self.learners: set[int] = set()
         self.hold = False
         self.alarms: tuple[Alarm, ...] = ()
+        self.peers: tuple[PeerFigures, ...] = ()
         self.leaderless_since = 0.0
         self.index = 0
         self.port: ClientPort | None = None
@@ -119,7 +129,15 @@ class ApiMember:
                 PeerProgress(self.identity.member_id, self.index, self.index + 1, "replicate"),
             ),
             proposals_pending=self._proposals.pending,
-            sync_times=SyncTimes((0.001, 0.01), (3, 1, 0), 0.007),
+            sync_times=Durations((0.001, 0.01), (3, 1, 0), 0.007),
+            tally=replace(self.machine.tally),
+            leases_renewed=self._expiry.renewed,
+            leases_expired=self._expiry.expired,
+            peers=self.peers,
+            watch_streams=self._hub.streams,
+            watchers=self._hub.watchers,
+            watchers_behind=self._hub.watchers_unsynced,
+            events_told=self._hub.events_told,
         )
 
     def members(self) -> Sequence[MemberRecord]:

@@ -332,3 +332,36 @@ def test_traffic_is_counted(ground: Ground) -> None:
     assert one.counters.sent - before_sent == 5
     assert two.counters.received - before_received == 5
     assert two.counters.received_bytes == 3 * len(b"hello") + 50
+
+
+def test_traffic_is_counted_by_peer(ground: Ground) -> None:
+    one, two = pair(ground)
+    one.add_peer(3)
+    before = one.counters.peers[2].sent_bytes, two.counters.peers[1].received_bytes
+
+    assert one.send(2, Channel.CONTROL, b"12345")
+    assert drain(two, 1) == [b"12345"]
+    assert not one.send(3, Channel.CONTROL, b"nobody there")
+    assert not one.send(4, Channel.CONTROL, b"stranger")
+
+    after = one.counters.peers[2].sent_bytes, two.counters.peers[1].received_bytes
+    assert [now - then for then, now in zip(before, after, strict=True)] == [5, 5]
+    assert one.counters.peers[3].unsent == 1
+    one.remove_peer(3)
+    assert one.counters.peers.keys() == {2}
+
+
+def test_connected_is_who_takes_frames(ground: Ground) -> None:
+    one, two = pair(ground)
+    one.add_peer(3)
+    assert one.connected(2)
+    assert not one.connected(3)
+    assert not one.connected(4)
+
+    two.close()
+
+    deadline = time.monotonic() + DEADLINE_S
+    while one.connected(2):
+        assert time.monotonic() < deadline
+        select.select(one.filenos(), [], [], 0.01)
+        one.receive(10)
