@@ -12,6 +12,8 @@ time, and a network, disks, clients and faults that draw from generators of that
     plan         what a seed draws              world      members, time, steps, who watches
     actions      faults of processes, clocks    network    what becomes of a frame
     churn        members come and go            disks      crashes, power loss, damage
+    situations   several faults that belong     coup       leaders deposed unawares
+                 together                       coincidence  what needs many things at once
     clients      what is asked, and the judges  invariants what must hold after every step
     calm         faults end: what must happen   marks      what should have happened at all
     shrink       a smaller run that fails       seeds      runs that once failed
@@ -29,6 +31,8 @@ import json
 import sys
 from contextlib import suppress
 
+from tests.simulator.coincidence import COINCIDENCE
+from tests.simulator.coup import REVOLT
 from tests.simulator.determinism import differing
 from tests.simulator.equipment import plan_of
 from tests.simulator.plan import FAMILIES
@@ -47,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--steps", type=int, help="steps of each run")
-    parser.add_argument("--family", choices=FAMILIES, help="instead of what each seed draws")
+    parser.add_argument(
+        "--family", choices=[*FAMILIES, REVOLT, COINCIDENCE], help="instead of what each seed draws"
+    )
     parser.add_argument("--workers", type=int, help="processes; by default one per core")
     parser.add_argument("--json", action="store_true", help="the summary as one JSON document")
     parser.add_argument("--seed", type=int, help="replay one seed")

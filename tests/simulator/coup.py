@@ -13,7 +13,7 @@ time is deposed about when it notices.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ def overthrow(world: World, node: Node) -> None:
     leader = world.cluster.leader
     if leader is None:
         return
-    heirs = _heirs(leader)
+    heirs = heirs_of(leader)
     if not heirs:
         return
     chance = world.chance
@@ -60,7 +60,7 @@ def overthrow(world: World, node: Node) -> None:
     world.later(absence, lambda: world.network.join_ways(ways))
     if chance.random() < 0.4:
         _hang_disk(world, leader, absence + chance.uniform(0.1, 0.6) * timeout)
-    _hurry(world, [each for each in world.nodes if each is not leader])
+    hurry(world, [each for each in world.nodes if each is not leader])
     _ask(world, leader, absence / READS, READS)
     if returns:
         again = chance.random() < 0.5
@@ -70,7 +70,7 @@ def overthrow(world: World, node: Node) -> None:
 def stillborn(world: World, node: Node) -> None:
     """See the module's docstring."""
     leader = world.cluster.leader
-    heirs = _heirs(leader) if leader is not None else []
+    heirs = heirs_of(leader) if leader is not None else []
     if leader is None or not heirs:
         return
     heir = world.cluster[world.chance.choice(heirs)]
@@ -82,7 +82,7 @@ def stillborn(world: World, node: Node) -> None:
     ways += [(to, sender) for sender, to in ways]
     world.network.cut_more(ways)
     world.later(seconds, lambda: world.network.join_ways(ways))
-    _hurry(world, [heir])
+    hurry(world, [heir])
 
 
 def oversleep(world: World, node: Node) -> None:
@@ -119,7 +119,7 @@ def hand_over(leader: Node, heir: int) -> None:
     leader.member.transfer_leader(heir, Call[Refusal | None]())
 
 
-def _heirs(leader: Node) -> list[int]:
+def heirs_of(leader: Node) -> list[int]:
     """Who would be told to campaign at once."""
     status = leader.parts.core.status()
     return [
@@ -151,9 +151,9 @@ def _hang_disk(world: World, node: Node, seconds: float) -> None:
     world.later(seconds, flow)
 
 
-def _hurry(world: World, nodes: list[Node]) -> None:
-    """These do at once what they can."""
-    for _ in range(QUICK_ROUNDS):
+def hurry(world: World, nodes: Sequence[Node], rounds: int = QUICK_ROUNDS) -> None:
+    """These do at once what they can, and nobody else does anything."""
+    for _ in range(rounds):
         for each in nodes:
             world.turn(each)
             world.sync(each)

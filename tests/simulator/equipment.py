@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.simulator import coup, invariants
+from tests.simulator import coincidence, coup, invariants
 from tests.simulator.actions import ACTIONS, WEIGHTS, Action
 from tests.simulator.clients import CLIENT_ACTIONS, CLIENT_WEIGHTS, Clients
 from tests.simulator.disks import DISK_ACTIONS, DISK_WEIGHTS
@@ -22,6 +22,7 @@ ALL_ACTIONS: dict[str, Action] = {
     **CLIENT_ACTIONS,
     **SITUATIONS,
     **coup.COUPS,
+    **coincidence.COINCIDENCES,
 }
 ALL_WEIGHTS: dict[str, float] = {
     **WEIGHTS,
@@ -32,11 +33,14 @@ ALL_WEIGHTS: dict[str, float] = {
 
 
 def plan_of(seed: int, steps: int | None = None, family: str | None = None) -> Plan:
-    """What a seed stands for, at this version of the simulator; of whichever family, with coups if
-    the seed says so or `family` is REVOLT."""
-    plan = draw(seed, ALL_WEIGHTS, None if family == coup.REVOLT else family)
+    """What a seed stands for, at this version of the simulator; of whichever family, with coups or
+    coincidences if the seed says so or `family` is REVOLT or COINCIDENCE."""
+    special = family in (coup.REVOLT, coincidence.COINCIDENCE)
+    plan = draw(seed, ALL_WEIGHTS, None if special else family)
     if family == coup.REVOLT or (family is None and coup.is_revolt(seed)):
         plan = coup.revolt(plan)
+    elif family == coincidence.COINCIDENCE or (family is None and coincidence.is_coincidence(seed)):
+        plan = coincidence.coincide(plan)
     return plan if steps is None else replace(plan, steps=steps)
 
 

@@ -271,7 +271,7 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
         limits, store_config, constants = _tiny(chance, limits)
     elif family == "compaction":
         kept = chance.randrange(1, 10)
-        limits = _with(
+        limits = with_limits(
             limits,
             log_entries_max=chance.randrange(kept + 1, 50),
             log_entries_kept=kept,
@@ -283,7 +283,7 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
 
 
 def _tiny(chance: Random, limits: Limits) -> tuple[Limits, StoreConfig, dict[str, float]]:
-    limits = _with(
+    limits = with_limits(
         limits,
         append_bytes_max=chance.choice([1, 64, 64]),
         inflight_messages_max=1,
@@ -312,6 +312,7 @@ def _tiny(chance: Random, limits: Limits) -> tuple[Limits, StoreConfig, dict[str
     return limits, store_config, constants
 
 
-def _with(limits: Limits, **changes: int) -> Limits:
+def with_limits(limits: Limits, **changes: int) -> Limits:
+    """The same limits but for these."""
     values = {name: getattr(limits, name) for name in limits.__struct_fields__}
     return Limits(**{**values, **changes})

@@ -232,15 +232,17 @@ class SimulatedDisk(MemoryEngine):
             self.must_refuse = self.damaged = f"writes are lost: {left} is left of {known}"
         return True
 
-    def damage(self) -> str:
-        """One record does not read back any more; says which, or nothing if there is none.
+    def damage(self, *, served: bool = False) -> str:
+        """One record does not read back any more; says which, or nothing if there is none. With
+        `served` it is one of the state.
 
         A state record fails LevelDB's checksum when somebody reads it. Any other one reads back
         with a flipped bit, which its own checksum has to tell at the next start, if it is read.
         """
-        if not self._order:
+        keys = [k for k in self._order if k[:1] == record.STATE] if served else self._order
+        if not keys:
             return ""
-        key = self.chance.choice(self._order)
+        key = self.chance.choice(keys)
         what = f"record {key!r} is damaged"
         if key[:1] == record.STATE:
             self._unreadable.add(key)

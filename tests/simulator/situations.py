@@ -42,7 +42,7 @@ def strand(world: World, node: Node) -> None:
     size = chance.choice((1, 1, 1_000, 4_000))
     world.trace.say(leader.id, "is stranded", size=size)
     timeouts = chance.uniform(3.0, 6.0)
-    _cut_off(world, leader.id, timeouts)
+    cut_off(world, leader.id, timeouts)
     world.later(0.8 * timeouts * world.plan.timeout_ms / 1_000, lambda: _hand_over(world, leader))
     for _ in range(chance.randrange(12, 30)):
         fill(leader, size)
@@ -65,7 +65,7 @@ def outrun(world: World, node: Node) -> None:
     world.trace.say(leader.id, "runs away", of=[each.id for each in left])
     seconds = chance.uniform(1.5, 4.0)
     for each in left:
-        _cut_off(world, each.id, seconds)
+        cut_off(world, each.id, seconds)
         _await_install(world, each)
     limits = world.plan.limits
     rush(world, leader, chance.randint(1, 3) * (limits.log_entries_max + limits.log_entries_kept))
@@ -132,7 +132,7 @@ def estrange(world: World, node: Node) -> None:
     timeout = world.plan.timeout_ms / 1_000
     known = {*node.parts.conf.voters, *node.parts.conf.learners}
     world.trace.say(node.id, "is estranged")
-    _cut_off(world, node.id, 8.0)
+    cut_off(world, node.id, 8.0)
     CHURN_ACTIONS["add"](world, leader)
 
     def promote() -> None:
@@ -167,7 +167,7 @@ def hang_behind_change(world: World, node: Node) -> None:
         if node.life is life:
             node.stalled = False
 
-    world.later(world.chance.uniform(0.4, 1.0) * timeout, lambda: _cut_off(world, node.id, 4.0))
+    world.later(world.chance.uniform(0.4, 1.0) * timeout, lambda: cut_off(world, node.id, 4.0))
     world.later(4.5 * timeout, flow)
 
 
@@ -222,13 +222,13 @@ def _hand_over(world: World, stranded: Node) -> None:
         leader.member.transfer_leader(world.chance.choice(voters), Call[Refusal | None]())
 
 
-def _cut_off(world: World, member: int, timeouts: float) -> None:
+def cut_off(world: World, member: int, timeouts: float) -> None:
     """Nobody hears a member, and it hears nobody, for so many election timeouts."""
     ways = [way for each in world.nodes for way in ((member, each.id), (each.id, member))]
-    _cut_for(world, [way for way in ways if way[0] != way[1]], timeouts)
+    cut_for(world, [way for way in ways if way[0] != way[1]], timeouts)
 
 
-def _cut_for(world: World, ways: Iterable[tuple[int, int]], timeouts: float) -> None:
+def cut_for(world: World, ways: Iterable[tuple[int, int]], timeouts: float) -> None:
     cut = list(ways)
     world.network.cut_more(cut)
     world.later(timeouts * world.plan.timeout_ms / 1_000, lambda: world.network.join_ways(cut))
@@ -239,9 +239,9 @@ def _await_install(world: World, node: Node) -> None:
     assert node.life is not None
     move = world.chance.choice(MOVES)
     if move == "mute":
-        _once(node.life.parts.snapshots, "_begin", lambda: _mute(world, node))
+        once(node.life.parts.snapshots, "_begin", lambda: _mute(world, node))
     else:
-        _once(node.life.parts.disk, "_install", lambda: _disturb(world, node, move))
+        once(node.life.parts.disk, "_install", lambda: _disturb(world, node, move))
 
 
 def _mute(world: World, node: Node) -> None:
@@ -250,7 +250,7 @@ def _mute(world: World, node: Node) -> None:
         world.trace.say(node.id, "falls silent")
         ways = [(node.id, each.id) for each in world.nodes if each is not node]
         seconds = snapshots.SILENCE_SECONDS_MAX + world.chance.choice((0.5, 1.5))
-        _cut_for(world, ways, seconds * 1_000 / world.plan.timeout_ms)
+        cut_for(world, ways, seconds * 1_000 / world.plan.timeout_ms)
 
 
 def _disturb(world: World, node: Node, move: str) -> None:
@@ -264,7 +264,7 @@ def _disturb(world: World, node: Node, move: str) -> None:
     timeouts = world.chance.uniform(1.0, 4.0)
     if move == "stall":  # long enough to campaign meanwhile
         timeouts = 4.0
-        _cut_off(world, node.id, timeouts)
+        cut_off(world, node.id, timeouts)
 
     def go_on() -> None:
         if node.life is life and move == "crash":
@@ -275,7 +275,7 @@ def _disturb(world: World, node: Node, move: str) -> None:
     world.later(timeouts * world.plan.timeout_ms / 1_000, go_on)
 
 
-def _once(owner: object, name: str, before: Callable[[], None]) -> None:
+def once(owner: object, name: str, before: Callable[[], None]) -> None:
     """Have something happen before the next call of a method."""
     method = getattr(owner, name)
 
