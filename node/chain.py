@@ -37,6 +37,8 @@ _DIGEST = Struct(">QI")
 _HEAD = Struct(">QQqII").pack
 _GONE, _AGAIN = b"-", b"="
 """In place of the value of an effect: the record is deleted; it is that of the effect before."""
+JOINED_BYTES_MAX = 2048
+"""Entries below are cheaper to copy than to be read by a call of their own."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -90,25 +92,36 @@ class Chain:
         """One more entry was applied; its outcome is None if it had none.
 
         On the path of every write, so there are no calls of ours in it. A put's record is the
-        effect on two keys, one after the other: its bytes are read once.
+        effect on two keys, one after the other: its bytes are read once. A CRC does not see how
+        its input was cut, so that what is small is joined first: a call costs more than a copy.
         """
         if isinstance(outcome, Answer):
             revision, body = outcome.revision, outcome.body
         else:
             revision, body = -1, _encode((type(outcome).__name__, outcome))
-        crc = crc32(_HEAD(index, term, revision, len(data), len(effects)), self._crc)
-        crc = crc32(data, crc)
-        if body:
-            crc = crc32(body, crc)
-        before: bytes | None = None
-        for key, value in effects:
-            crc = crc32(key, crc)
-            if value is None:
-                crc = crc32(_GONE, crc)
-            elif value == before:
-                crc = crc32(_AGAIN, crc)
-            else:
-                crc, before = crc32(value, crc), value
+        size, crc = len(data), self._crc
+        head = _HEAD(index, term, revision, size, len(effects))
+        if (
+            size < JOINED_BYTES_MAX
+            and len(effects) == 2
+            and (value := effects[0][1]) is not None
+            and value is effects[1][1]
+        ):
+            parts = (head, data, body, effects[0][0], value, effects[1][0], _AGAIN)
+            crc = crc32(b"".join(parts), crc)
+        else:
+            crc = crc32(data, crc32(head, crc))
+            if body:
+                crc = crc32(body, crc)
+            before: bytes | None = None
+            for key, value in effects:
+                crc = crc32(key, crc)
+                if value is None:
+                    crc = crc32(_GONE, crc)
+                elif value == before:
+                    crc = crc32(_AGAIN, crc)
+                else:
+                    crc, before = crc32(value, crc), value
         self._crc = crc
         if not index % CHECKPOINT_ENTRIES:
             self._remember(index)

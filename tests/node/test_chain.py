@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.chain import CHECKPOINT_ENTRIES, CHECKPOINTS_MAX, Chain, Link
+from node.chain import CHECKPOINT_ENTRIES, CHECKPOINTS_MAX, JOINED_BYTES_MAX, Chain, Link
 from node.machine.answer import Answer, Operation
 from node.machine.errors import KeyNotFound, Refusal
 
@@ -47,6 +47,38 @@ def filled(entries: int) -> Chain:
 def test_everyPartOfAnEntryAndItsConsequence_counts(other: Link) -> None:
     assert absorbed() == absorbed()
     assert other != absorbed()
+
+
+@pytest.mark.parametrize("size", [0, 1, JOINED_BYTES_MAX - 1, JOINED_BYTES_MAX, 10_000])
+def test_sameRecordBelowTwoKeys_countsAsEqualOnes(size: int) -> None:
+    """Whether a member has it once or twice in memory is no matter of the log."""
+    data, value = b"d" * size, b"v" * (size + 1)
+    copy = bytes(bytearray(value))
+    once = absorbed(data=data, effects=[(b"ra", value), (b"ca", value)])
+
+    assert value is not copy
+    assert absorbed(data=data, effects=[(b"ra", value), (b"ca", copy)]) == once
+    assert absorbed(data=data, effects=[(b"ra", value), (b"ca", b"v" * size)]) != once
+
+
+@pytest.mark.parametrize("size", [1, JOINED_BYTES_MAX - 1, JOINED_BYTES_MAX, 10_000])
+@pytest.mark.parametrize("part", ["data", "key", "value", "other key"])
+def test_everyBit_ofAPut_counts(size: int, part: str) -> None:
+    def put(changed: str, at: int, bit: int) -> Link:
+        content = bytearray(b"d" * size)
+        parts = {"data": bytes(content), "value": bytes(content), "key": b"ra", "other key": b"ca"}
+        if changed:
+            flipped = bytearray(parts[changed])
+            flipped[at % len(flipped)] ^= 1 << bit
+            parts[changed] = bytes(flipped)
+        value = parts["value"]
+        effects: list[Operation] = [(parts["key"], value), (parts["other key"], value)]
+        return absorbed(data=parts["data"], effects=effects)
+
+    places = {0, 1, size // 2, size - 1}
+    links = {put(part, at, bit) for at in places for bit in range(8)}
+
+    assert put("", 0, 0) not in links
 
 
 def test_difference_isNeverForgotten() -> None:
