@@ -26,6 +26,7 @@ from typing import BinaryIO, NoReturn, cast
 import uvloop
 
 from node.api.handshake import Papers
+from node.addresses import AddressBook
 from node.api.server import ClientPort
 from node.composition import compose, draw
 from node.config import ETCD_VERSION, NodeConfig
@@ -55,6 +56,7 @@ from transport import errors as transport_errors
 from transport.claim import Claimed
 from transport.errors import TransportError
 from transport.mesh import Mesh, MeshConfig
+from transport.route import TcpRoutes
 
 EXIT_CONFIG = 64
 EXIT_HELD = 75
@@ -146,6 +148,8 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     papers = Papers(config.tls, time.monotonic, reporter.log) if config.tls is not None else None
     store = open_patiently(config, reporter)
     refuse_removed(store, config.member_id)
+    book = AddressBook(config.cluster_id, config.members)
+    routes = TcpRoutes(config.peer_address, book.address) if config.peer_address else None
     mesh = Mesh(
         MeshConfig(
             cluster_id=config.cluster_id,
@@ -153,14 +157,16 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
             incarnation=incarnation,
             directory=config.run_directory,
             arena_paths={spec.id: spec.arena_path for spec in config.members if spec.arena_path},
-        )
+        ),
+        routes,
+        introduce=book.introduction if routes is not None else None,
     )
     page = StatusPage(config.page_path) if config.page_path else StatusPage.private()
     events = uvloop.new_event_loop()
     asyncio.set_event_loop(events)
     sinks = Sinks()
     spool = partial(temporary_file, Path(config.data_directory).parent)
-    parts = compose(config, store, mesh, page, reporter, sinks, spool=spool)
+    parts = compose(config, store, mesh, page, reporter, sinks, spool=spool, addresses=book)
     loop = Loop(parts, config.ticks, config.limits, time.monotonic, events.call_soon, sinks)
     fatal = fatal_errors(store.engine)
     loop.turn = guarded(loop.turn, reporter, fatal)  # type: ignore[method-assign]
@@ -168,6 +174,7 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     identity = Identity(config.cluster_id, config.member_id, spec.name, ETCD_VERSION)
     member = Member(loop, parts, sinks, identity, config.ticks, config.limits, time.monotonic)
     sinks.header = member.header
+    book.members = member.members
     port = ClientPort(member, papers=papers, log=reporter.log)
     sinks.flush = port.flush
     own = Status(

@@ -14,12 +14,13 @@ from functools import partial
 from io import BytesIO
 from typing import BinaryIO, Protocol
 
+from node.addresses import AddressBook
 from node.applier import Applier
 from node.auto_compaction import AutoCompaction, schedule_of
 from node.backup import backup_of
 from node.chain import Chain
 from node.config import ETCD_VERSION, NodeConfig, minor_version
-from node.connections import Connections
+from node.connections import Addresses, Connections
 from node.consistency import Consistency
 from node.defragmentation import Defragmentation
 from node.disk import Disk
@@ -71,11 +72,13 @@ def compose(
     clock: Callable[[], float] = time.monotonic,
     draw: Callable[[int], int] = draw,
     spool: Callable[[], BinaryIO] = BytesIO,
+    addresses: Addresses | None = None,
 ) -> Parts:
     """Everything that the loop orders, joined.
 
     `clock` and `draw` are all that a member knows of time and chance, so that a test can give it
-    others; `spool` opens an empty file for something that is too large to keep in memory.
+    others; `spool` opens an empty file for something that is too large to keep in memory;
+    `addresses` are of members that have some of their own.
     """
     limits, ticks = config.limits, config.ticks
     election_seconds = ticks.election * ticks.tick_ms / 1000
@@ -138,6 +141,7 @@ def compose(
         (spec.id for spec in config.members),
         mesh,
         page,
+        addresses or AddressBook(config.cluster_id, config.members),
         peers.call,
         clock,
         2 * election_seconds,

@@ -156,9 +156,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The founding configuration; after the first start the stored one counts."""
     data_directory: str
     """The LevelDB directory; lock, mark and last words lie beside it (`store.directory`)."""
-    run_directory: str
+    run_directory: str = ""
     """Holds the peer sockets; short, because ipc paths end at 107 bytes."""
-    log_path: str
+    peer_address: str = ""
+    """Where it listens for the other members over TCP, "host:port" of loopback; "" = by sockets in
+    the run directory."""
+    log_path: str = ""
     """What the node itself has to say, line by line; never a pipe that a reader can stall."""
     page_path: str = ""
     """Shared-memory status page that this member writes; "" = one that nobody else sees."""

@@ -31,6 +31,16 @@ class Links(Protocol):
         """Free the place of a member that has left."""
 
 
+class Addresses(Protocol):
+    """Where members are to be found that have addresses of their own."""
+
+    def address(self, member: int) -> str:
+        """Return where a member is; "" = not known, or none of its own."""
+
+    def note(self, member: int, address: str) -> None:
+        """Remember where another one says that a member is."""
+
+
 class Connections:
     """The peers of one member."""
 
@@ -40,6 +50,7 @@ class Connections:
         known: Iterable[int],
         mesh: MeshPort,
         links: Links,
+        addresses: Addresses,
         call: Callable[[int, list[Call]], object],
         clock: Callable[[], float],
         patience_seconds: float,
@@ -50,6 +61,7 @@ class Connections:
         self._known = frozenset(known)
         self._mesh = mesh
         self._links = links
+        self._addresses = addresses
         self._call = call
         self._clock = clock
         self._patience_seconds = patience_seconds
@@ -75,7 +87,9 @@ class Connections:
             self._leaving[peer] = self._clock() + LINGER_SECONDS
 
     def keep_house(self, now: float, leader: int) -> None:
-        """Let go of those who have had time to hear; look for a leader while there is none."""
+        """Let go of those who have had time to hear; look for who has moved, and for a leader
+        while there is none."""
+        self._mesh.refresh()
         for peer in [peer for peer, until in self._leaving.items() if until <= now]:
             del self._leaving[peer]
             self._drop(peer)
@@ -93,13 +107,14 @@ class Connections:
         """Calls of another member arrived; `leader` is whom this one hears, 0 = nobody."""
         for call in calls:
             if isinstance(call, LeaderAsk) and leader:
-                self._call(sender, [LeaderReply(leader)])
+                self._call(sender, [LeaderReply(leader, self._addresses.address(leader))])
             elif isinstance(call, LeaderReply) and not leader:
-                self._welcome(call.leader)
+                self._welcome(call.leader, call.address)
 
-    def _welcome(self, leader: int) -> None:
+    def _welcome(self, leader: int, address: str) -> None:
         """Listen to a leader that no configuration here knows of."""
         if leader not in (NO_MEMBER, self._member_id, *self._mesh.peers()):
+            self._addresses.note(leader, address)
             self._guests.add(leader)
             self._mesh.add_peer(leader)
 

@@ -80,9 +80,11 @@ class LeaderAsk(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
 
 
 class LeaderReply(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
-    """Whom the sender hears, or that it leads itself."""
+    """Whom the sender hears, or that it leads itself; and where that member is, if it has an
+    address of its own."""
 
     leader: int
+    address: str = ""
 
 
 Call = LeaseAsk | LeaseReply | ChangeAsk | ChangeReply | Farewell | LeaderAsk | LeaderReply

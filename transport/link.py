@@ -80,6 +80,10 @@ class Link:
         self._attach_peer_arena()
         self._make_stamps()
 
+    def redial(self) -> None:
+        """Hang up and dial: the peer is to be found elsewhere now."""
+        self._redial(only_unconnected=False)
+
     def close(self) -> None:
         """Drop what is queued, free the slots that the peer was to read, and unmap its arena."""
         for dialer in self._dialers:

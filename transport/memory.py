@@ -146,6 +146,9 @@ class MemoryMesh:
         """Return whether a frame to this peer would be taken right now."""
         return self._obstacle(peer, self._network.life_of(peer), Channel.CONTROL) is None
 
+    def refresh(self) -> None:
+        """No member ever moves in memory."""
+
     def send(self, to: int, channel: Channel, payload: bytes) -> bool:
         """Hand a payload over; False = not sent."""
         config = self.config

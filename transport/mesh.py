@@ -11,14 +11,15 @@ only hide from it how things stand.
 Nothing a peer or a stranger writes to our sockets makes it raise: what is not a frame of a peer's
 present life for our present life is counted by its reason and dropped.
 
-The sockets of member m are `<directory>/<m as 16 hex digits>.<channel number>`.
+Where the members listen is told by `transport.route`. Who is about to become a member may ask any
+of them who the members are (`introduce`), before it is one.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,7 +28,6 @@ from typing import Final, Protocol
 import msgspec
 
 from transport.arena import Arena
-from transport.claim import Claim
 from transport.errors import check
 from transport.frame import (
     HEADER_BYTES,
@@ -38,7 +38,8 @@ from transport.frame import (
     decode,
 )
 from transport.link import Link
-from transport.zeromq import Dialer, Sockets
+from transport.route import Routes, UnixRoutes
+from transport.zeromq import Dialer, Listener, Sockets
 
 __all__ = [
     "Channel",
@@ -51,6 +52,8 @@ __all__ = [
     "Unsent",
 ]
 
+WHO_IS_THERE: Final = b"cncl who is there?"
+"""What one asks that is no member yet. No frame is that short."""
 STRANGERS_MAX: Final = 64
 """Lives remembered of members that are no peers yet."""
 
@@ -62,8 +65,8 @@ class MeshConfig(msgspec.Struct, frozen=True, kw_only=True):
     member_id: int
     incarnation: int
     """Drawn at random at every start of the process; not 0."""
-    directory: str
-    """Where the sockets of all members lie: absolute, 0700, and short (107 bytes with the name)."""
+    directory: str = ""
+    """Where the sockets of all members lie, unless there are other routes."""
     arena_paths: Mapping[int, str] = {}
     """By member id, our own included. A member without one sends everything inline."""
     arena_threshold_bytes: int = 32 << 10
@@ -142,6 +145,9 @@ class MeshPort(Protocol):
     def connected(self, peer: int) -> bool:
         """Return whether a frame to this peer would be taken right now."""
 
+    def refresh(self) -> None:
+        """Dial anew whoever is to be found elsewhere since it was dialled."""
+
     def send(self, to: int, channel: Channel, payload: bytes) -> bool:
         """Hand a payload over without waiting; False = not sent, so tell Raft.
 
@@ -165,21 +171,33 @@ class MeshPort(Protocol):
 
 
 class Mesh:
-    """The mesh over ZeroMQ ipc and shared memory. Belongs to one thread; made after the fork."""
+    """The mesh over ZeroMQ and shared memory. Belongs to one thread; made after the fork."""
 
-    def __init__(self, config: MeshConfig) -> None:
+    def __init__(
+        self,
+        config: MeshConfig,
+        routes: Routes | None = None,
+        introduce: Callable[[], bytes] | None = None,
+    ) -> None:
         """Claim this member's addresses, take over its arena and start to listen.
+
+        `routes` are unix sockets in the directory unless given. `introduce` is what those are told
+        who ask for the members; None = nothing.
 
         Raises:
             Claimed: another process lives as this member in this directory.
             PathTooLong: the directory's name leaves no room for a socket's.
+            CannotListen: an address cannot be bound.
             RegionUnusable: the own arena cannot be mapped.
         """
         check(config.incarnation > 0 and config.member_id > 0, "ids are not zero")
         self._config = config
+        self._routes = routes or UnixRoutes(config.directory, config.member_id)
+        self._introduce = introduce
         with ExitStack() as undo:
-            self._claim = Claim(f"{config.directory}/{config.member_id:016x}.lock")
-            undo.callback(self._claim.close)
+            self._claim = self._routes.claim()
+            if self._claim is not None:
+                undo.callback(self._claim.close)
             self._open(undo)
             undo.pop_all()
         self._links: dict[int, Link] = {}
@@ -198,14 +216,10 @@ class Mesh:
         self._sockets = Sockets(message_bytes_max=config.frame_bytes_max)
         undo.callback(self._sockets.close)
         self._listeners = [
-            (
-                channel,
-                self._sockets.listen(
-                    self._path(config.member_id, channel), queue_messages_max=self._queue(channel)
-                ),
-            )
-            for channel in Channel
+            (channel, self._sockets.listen(address, queue_messages_max=self._queue(channel)))
+            for channel, address in self._routes.own()
         ]
+        self._dialled: dict[int, str] = {}  # by member
 
     @property
     def counters(self) -> Counters:
@@ -223,10 +237,12 @@ class Mesh:
         self._counters.peers[peer] = PeerCounters()
 
         def dial(channel: Channel) -> Dialer:
-            path = self._path(peer, channel)
+            address = self._routes.to(peer, channel)
             self._dials += 1
             identity = msgspec.structs.replace(self._identity, dial=self._dials).encode()
-            return self._sockets.dial(path, identity, queue_messages_max=self._queue(channel))
+            return self._sockets.dial(address, identity, queue_messages_max=self._queue(channel))
+
+        self._dialled[peer] = self._routes.to(peer, Channel.CONTROL)
 
         link = self._links[peer] = Link(
             self._identity,
@@ -246,6 +262,7 @@ class Mesh:
         link = self._links.pop(peer, None)
         if link is not None:
             del self._counters.peers[peer]
+            del self._dialled[peer]
             if link.greeted is not None:
                 self._note_stranger(link.greeted)
             link.close()
@@ -258,6 +275,14 @@ class Mesh:
         """Return whether a frame to this peer would be taken right now."""
         link = self._links.get(peer)
         return link is not None and link.connected
+
+    def refresh(self) -> None:
+        """Dial anew whoever is to be found elsewhere since it was dialled."""
+        for peer, link in self._links.items():
+            address = self._routes.to(peer, Channel.CONTROL)
+            if address and address != self._dialled[peer]:
+                self._dialled[peer] = address
+                link.redial()
 
     # ------------------------------------------------------------------ out
 
@@ -299,6 +324,9 @@ class Mesh:
         for channel, listener in self._listeners:
             receive = listener.receive
             while len(batch) < frames_max and (message := receive()) is not None:
+                if message[1] == WHO_IS_THERE:
+                    self._reply(listener, message[0])
+                    continue
                 try:
                     received = self._admit(channel, *message)
                 except FrameRejected as rejected:
@@ -306,6 +334,10 @@ class Mesh:
                     continue
                 if received is not None:
                     batch.append(received)
+        if self._listeners[0][0] is None:
+            # Channels that share a port take turns there, so bulk does not hold control up for
+            # long; among what has arrived, control is first all the same.
+            batch.sort(key=_channel_of)
         return batch
 
     def close(self) -> None:
@@ -316,11 +348,16 @@ class Mesh:
         self._sockets.close()
         if self._arena is not None:
             self._arena.close()
-        self._claim.close()
+        if self._claim is not None:
+            self._claim.close()
 
     # ------------------------------------------------------------------ rooms behind
 
-    def _admit(self, channel: Channel, identity: bytes, message: bytes) -> Received | None:
+    def _reply(self, listener: Listener, identity: bytes) -> None:
+        if self._introduce is not None:
+            listener.reply(identity, self._introduce())
+
+    def _admit(self, channel: Channel | None, identity: bytes, message: bytes) -> Received | None:
         config = self._config
         if not message:
             self._probed(Identity.decode(identity))
@@ -331,7 +368,9 @@ class Mesh:
             raise FrameRejected(Rejection.CLUSTER)
         if frame.to != config.member_id:
             raise FrameRejected(Rejection.RECIPIENT)
-        if frame.channel != channel:
+        if channel is None:
+            channel = Channel(frame.channel)
+        elif frame.channel != channel:
             raise FrameRejected(Rejection.CHANNEL)
         link = self._links.get(sender)
         if link is None:
@@ -369,13 +408,14 @@ class Mesh:
             self._counters.peers[to].unsent += 1
         return False
 
-    def _queue(self, channel: Channel) -> int:
+    def _queue(self, channel: Channel | None) -> int:
         config = self._config
         bulk = channel is Channel.BULK
         return config.bulk_queue_frames_max if bulk else config.queue_frames_max
 
-    def _path(self, member: int, channel: Channel) -> str:
-        return f"{self._config.directory}/{member:016x}.{channel.value}"
+
+def _channel_of(received: Received) -> Channel:
+    return received.channel
 
 
 def _open_arena(config: MeshConfig) -> Arena | None:

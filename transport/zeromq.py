@@ -1,8 +1,10 @@
 """ZeroMQ as this project uses it, and the only module that imports it.
 
-Two kinds of socket on ipc paths: a `Listener` (ROUTER, only receives) and a `Dialer` (DEALER, only
-sends), so every ordered pair of members has one connection per direction and channel. The settings
-are the whole point of this file; each stands beside the accident that it prevents.
+Two kinds of socket on unix sockets or TCP ports: a `Listener` (ROUTER, only receives) and a
+`Dialer` (DEALER, only sends), so every ordered pair of members has one connection per direction and
+channel. An address is a path, or "tcp://host:port". The settings are the whole point of this file;
+each stands beside the accident that it prevents. One exchange goes both ways: whoever is about to
+become a member may `ask` who the members are, and a listener can `reply`.
 
 A ZeroMQ socket works only while its owner calls it: even that a connection has come about is a
 note in its mailbox, and its descriptor tells, once, that there are new notes. So all sockets of a
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 from typing import Final, Protocol
 
 import zmq
@@ -26,6 +29,8 @@ from transport.errors import TransportError
 PATH_BYTES_MAX: Final = 107
 """What `sockaddr_un` holds besides its final zero."""
 
+REPLIES_MAX: Final = 16
+"""Answers that wait for one that has asked; further ones are dropped."""
 RECONNECT_MS: Final = 10
 RECONNECT_MS_MAX: Final = 200
 
@@ -43,6 +48,16 @@ class PathTooLong(TransportError):
         """Name the path and the bound."""
         super().__init__(f"{path!r} is longer than {PATH_BYTES_MAX} bytes")
         self.path = path
+
+
+class CannotListen(TransportError):
+    """An address that cannot be bound."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        """Name the address, and what the system says of it."""
+        super().__init__(f"cannot listen at {address}: {reason}")
+        self.address = address
+        self.reason = reason
 
 
 class _Watched(Protocol):
@@ -83,6 +98,11 @@ class Listener:
             socket.recv(_NOBLOCK)
         return b"", b""
 
+    def reply(self, identity: bytes, message: bytes) -> None:
+        """Answer whoever sent something, on the same connection, if it is there and reads."""
+        with suppress(zmq.ZMQError):
+            self._socket.send_multipart([identity, message], _NOBLOCK)
+
 
 class Dialer:
     """Sends whole messages to one path, while somebody is connected there, and never waits."""
@@ -106,6 +126,21 @@ class Dialer:
         except zmq.Again:
             return False
         return True
+
+
+class Nobody(Dialer):
+    """Whom nobody knows how to reach: never connected, and everything sent is refused."""
+
+    def __init__(self) -> None:
+        """Own nothing."""
+
+    def connected(self) -> bool:
+        """Return False."""
+        return False
+
+    def send(self, message: bytes) -> bool:
+        """Refuse."""
+        return False
 
 
 class Sockets:
@@ -132,14 +167,15 @@ class Sockets:
         for descriptor, _ in self._epoll.poll(0):
             self._watched[descriptor].notice()
 
-    def listen(self, path: str, *, queue_messages_max: int) -> Listener:
-        """Bind `path`. A socket file that a dead process left there is replaced.
+    def listen(self, address: str, *, queue_messages_max: int) -> Listener:
+        """Bind `address`. A socket file that a dead process left there is replaced.
 
         ZeroMQ would also replace the file of a living one and take its traffic without a word, so
-        the caller makes sure that `path` is its own (see `transport.claim`).
+        the caller makes sure that a path is its own (see `transport.claim`).
 
         Raises:
-            PathTooLong: `path` does not fit into a socket address.
+            PathTooLong: a path does not fit into a socket address.
+            CannotListen: the address is taken, or not ours.
         """
         socket = self._socket(zmq.ROUTER)
         socket.set(zmq.RCVHWM, queue_messages_max)
@@ -148,19 +184,26 @@ class Sockets:
         # A dialer that lost its connection connects again while we may not have noticed the loss:
         # the new one counts. By default ZeroMQ ignores it for as long as the old one stays.
         socket.set(zmq.ROUTER_HANDOVER, 1)
-        socket.bind(_endpoint(path))
+        socket.set(zmq.SNDHWM, REPLIES_MAX)
+        try:
+            socket.bind(_endpoint(address))
+        except zmq.ZMQError as error:
+            raise CannotListen(address, os.strerror(error.errno or 0)) from error
         listener = Listener(socket)
         self._watch(socket, listener)
         return listener
 
-    def dial(self, path: str, identity: bytes, *, queue_messages_max: int) -> Dialer:
-        """Connect to `path`, now or whenever somebody binds it; announce `identity` on connection.
+    def dial(self, address: str, identity: bytes, *, queue_messages_max: int) -> Dialer:
+        """Connect to `address`, now or whenever somebody binds it; announce `identity` on
+        connection. No address ("") is one at which nobody ever will be.
 
         No two dialers of a context have had the same identity (see `transport.frame.Identity`).
 
         Raises:
-            PathTooLong: `path` does not fit into a socket address.
+            PathTooLong: a path does not fit into a socket address.
         """
+        if not address:
+            return Nobody()
         socket = self._socket(zmq.DEALER)
         socket.set(zmq.SNDHWM, queue_messages_max)
         socket.set(zmq.ROUTING_ID, identity)
@@ -170,13 +213,15 @@ class Sockets:
         socket.set(zmq.PROBE_ROUTER, 1)
         socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX)
-        socket.connect(_endpoint(path))
+        socket.connect(_endpoint(address))
         dialer = Dialer(socket)
         self._watch(socket, dialer)
         return dialer
 
     def hang_up(self, dialer: Dialer) -> None:
         """Close one dialer at once; what it has queued is dropped."""
+        if isinstance(dialer, Nobody):
+            return
         socket = dialer._socket  # the two classes are one mechanism
         descriptor = socket.fileno()
         # Before the socket closes: a closed descriptor number may be another socket's next.
@@ -194,6 +239,7 @@ class Sockets:
         socket = self._context.socket(kind)
         # A closed socket that still wants to deliver would keep the process from ending.
         socket.set(zmq.LINGER, 0)
+        socket.set(zmq.IPV6, 1)  # [::1] is loopback too; off by default, for names as well
         return socket
 
     def _watch(self, socket: zmq.Socket[bytes], watched: _Watched) -> None:
@@ -204,7 +250,21 @@ class Sockets:
         watched.notice()
 
 
-def _endpoint(path: str) -> str:
-    if len(os.fsencode(path)) > PATH_BYTES_MAX:
-        raise PathTooLong(path)
-    return f"ipc://{path}"
+def ask(address: str, question: bytes, timeout_seconds: float) -> bytes | None:
+    """Put a question to the listener at `address` and wait; None = no answer came in time."""
+    with zmq.Context(io_threads=1) as context, context.socket(zmq.DEALER) as socket:
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.IPV6, 1)
+        socket.connect(_endpoint(address))
+        socket.send(question)
+        if not socket.poll(int(timeout_seconds * 1000)):
+            return None
+        return b"".join(socket.recv_multipart())
+
+
+def _endpoint(address: str) -> str:
+    if address.startswith("tcp://"):
+        return address
+    if len(os.fsencode(address)) > PATH_BYTES_MAX:
+        raise PathTooLong(address)
+    return f"ipc://{address}"

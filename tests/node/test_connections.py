@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node.addresses import AddressBook
 from node.connections import LINGER_SECONDS, Connections
 from node.peers import Call, Farewell, LeaderAsk, LeaderReply
 from node.raft.message import ConfState
@@ -9,6 +10,7 @@ from transport.memory import MemoryMesh, MemoryNetwork
 from transport.mesh import MeshConfig
 
 PATIENCE = 2.0
+ADDRESS = "127.0.0.1:2380"
 
 
 class Links:
@@ -24,6 +26,7 @@ class Peered:
     def __init__(self) -> None:
         self.now = 0.0
         self.said: list[tuple[int, Call]] = []
+        self.addresses = AddressBook(1, [])
         config = MeshConfig(cluster_id=1, member_id=1, incarnation=1, directory="/nowhere")
         self.mesh: MemoryMesh = MemoryNetwork().join(config)
         self.connections = Connections(
@@ -31,6 +34,7 @@ class Peered:
             (1, 2, 3),
             self.mesh,
             Links(),
+            self.addresses,
             lambda to, calls: self.said.extend((to, call) for call in calls),
             lambda: self.now,
             PATIENCE,
@@ -42,7 +46,7 @@ class Peered:
         self.connections.keep_house(self.now, leader)
 
     def meet(self, leader: int) -> None:
-        self.connections.take(2, [LeaderReply(leader)], 0)
+        self.connections.take(2, [LeaderReply(leader, ADDRESS)], 0)
 
 
 def test_othersAreAskedForALeader_onlyAfterAWhileWithoutOne() -> None:
@@ -75,6 +79,16 @@ def test_unknownLeader_isAGuest_untilAnotherLeads() -> None:
     peered.keep_house(0.1, leader=2)
 
     assert peered.mesh.peers() == [2, 3]
+
+
+def test_unknownLeader_isFoundWhereTheOtherSaysItIs() -> None:
+    peered = Peered()
+
+    peered.meet(7)
+    peered.connections.take(3, [LeaderAsk()], 7)
+
+    assert peered.addresses.address(7) == ADDRESS
+    assert peered.said == [(3, LeaderReply(7, ADDRESS))]
 
 
 def test_guest_isNotSentAwayByAChangeThatDoesNotNameIt() -> None:

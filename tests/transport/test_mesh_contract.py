@@ -11,11 +11,13 @@ from typing import Protocol
 
 import pytest
 
+from tests.support.etcd_process import free_ports
 from tests.support.mesh_member import DEADLINE_S, receive_until
 from transport.arena import create_arena
 from transport.errors import InvariantViolated
 from transport.memory import MemoryNetwork
 from transport.mesh import Channel, Mesh, MeshConfig, MeshPort, Received, Unsent
+from transport.route import TcpRoutes
 
 CLUSTER = 7
 
@@ -74,6 +76,25 @@ class ZeroMqGround:
                 mesh.close()
 
 
+class TcpGround(ZeroMqGround):
+    """A port of loopback for each member, which it keeps through its lives."""
+
+    def __init__(self) -> None:
+        self._meshes = []
+        ports = enumerate(free_ports(3), start=1)
+        self._addresses = {member: f"127.0.0.1:{port}" for member, port in ports}
+
+    def join(self, member: int, incarnation: int, cluster: int = CLUSTER) -> MeshPort:
+        routes = TcpRoutes(self._addresses[member], lambda peer: self._addresses.get(peer, ""))
+        config = MeshConfig(cluster_id=cluster, member_id=member, incarnation=incarnation)
+        mesh = Mesh(config, routes)
+        self._meshes.append(mesh)
+        return mesh
+
+    def wait_for_control(self, mesh: MeshPort) -> None:
+        pytest.skip("channels that share a port take turns")
+
+
 class MemoryGround:
     def __init__(self) -> None:
         self._network = MemoryNetwork()
@@ -93,11 +114,13 @@ class MemoryGround:
         """Nothing outlives the network."""
 
 
-@pytest.fixture(params=["zeromq", "zeromq without arena", "memory"])
+@pytest.fixture(params=["zeromq", "zeromq without arena", "tcp", "memory"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     ground: Ground
     if request.param == "memory":
         ground = MemoryGround()
+    elif request.param == "tcp":
+        ground = TcpGround()
     else:
         ground = ZeroMqGround(tmp_path, arenas=request.param == "zeromq")
     yield ground

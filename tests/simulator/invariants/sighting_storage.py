@@ -172,9 +172,9 @@ class MembershipSightings(Check):
         connections = subject.parts.connections
         known = connections._welcome
 
-        def welcome(leader: int) -> None:
+        def welcome(leader: int, address: str) -> None:
             before = len(connections._guests)
-            known(leader)
+            known(leader, address)
             if len(connections._guests) > before:
                 self.hit("unknown_leader_met")
 
