@@ -35,6 +35,7 @@ from node.errors import ConfigError, InvariantViolated, Removed
 from node.loop import Loop
 from node.member import Member, Sinks
 from node.parts import Reporter
+from node.peers import PARCEL_BYTES_MAX
 from node.process import Fatal, Process, guarded
 from node.publisher import Publisher
 from node.raft.message import ConfState
@@ -55,7 +56,7 @@ from store.record import Position
 from transport import errors as transport_errors
 from transport.claim import Claimed
 from transport.errors import TransportError
-from transport.mesh import Mesh, MeshConfig
+from transport.mesh import FRAME_BYTES_MAX, Mesh, MeshConfig
 from transport.route import TcpRoutes
 
 EXIT_CONFIG = 64
@@ -157,6 +158,9 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
             incarnation=incarnation,
             directory=config.run_directory,
             arena_paths={spec.id: spec.arena_path for spec in config.members if spec.arena_path},
+            frame_bytes_max=max(
+                FRAME_BYTES_MAX, config.limits.request_bytes_max + 2 * PARCEL_BYTES_MAX
+            ),
         ),
         routes,
         introduce=book.introduction if routes is not None else None,
@@ -193,7 +197,8 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
         surroundings.lifeline_fd,
         listeners=surroundings.listeners,
         tick_seconds=config.ticks.tick_ms / 1000,
-        campaign_first=config.campaign_first,
+        # As in etcd, whoever votes alone need not wait for anybody else's heartbeat.
+        campaign_first=config.campaign_first or parts.conf.voters == (config.member_id,),
     )
     mesh.close()
     store.close()

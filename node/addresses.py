@@ -70,11 +70,10 @@ class AddressBook:
         return msgspec.json.encode(Introduction(cluster_id=self._cluster_id, members=members))
 
     def _introduced(self, record: MemberRecord) -> Introduced:
-        """A founding member that has not published anything is as everybody was told of it."""
+        """A founding member that has not published anything is where everybody was told it is."""
         told = self._told.get(record.id)
-        if told is None or record.peer_urls:
-            return Introduced(id=record.id, name=record.name, peer_urls=record.peer_urls)
-        return Introduced(id=record.id, name=told.name, peer_urls=told.peer_urls)
+        urls = record.peer_urls or (told.peer_urls if told else ())
+        return Introduced(id=record.id, name=record.name, peer_urls=urls)
 
 
 def address_of(urls: Iterable[str]) -> str:

@@ -11,8 +11,8 @@ only hide from it how things stand.
 Nothing a peer or a stranger writes to our sockets makes it raise: what is not a frame of a peer's
 present life for our present life is counted by its reason and dropped.
 
-Where the members listen is told by `transport.route`. Who is about to become a member may ask any
-of them who the members are (`introduce`), before it is one.
+`transport.route` tells where they listen. Who is about to become a member may ask any of them who
+the members are (`introduce`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from transport.frame import (
 )
 from transport.link import Link
 from transport.route import Routes, UnixRoutes
-from transport.zeromq import Dialer, Listener, Sockets
+from transport.zeromq import Dialer, Sockets
 
 __all__ = [
     "Channel",
@@ -54,6 +54,7 @@ __all__ = [
 
 WHO_IS_THERE: Final = b"cncl who is there?"
 """What one asks that is no member yet. No frame is that short."""
+FRAME_BYTES_MAX: Final = 4 << 20
 STRANGERS_MAX: Final = 64
 """Lives remembered of members that are no peers yet."""
 
@@ -76,7 +77,7 @@ class MeshConfig(msgspec.Struct, frozen=True, kw_only=True):
     queue_frames_max: int = 512
     """Unsent frames per peer on the control and append channels: two windows of Raft."""
     bulk_queue_frames_max: int = 32
-    frame_bytes_max: int = 4 << 20
+    frame_bytes_max: int = FRAME_BYTES_MAX
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
@@ -324,8 +325,8 @@ class Mesh:
         for channel, listener in self._listeners:
             receive = listener.receive
             while len(batch) < frames_max and (message := receive()) is not None:
-                if message[1] == WHO_IS_THERE:
-                    self._reply(listener, message[0])
+                if message[1] == WHO_IS_THERE and self._introduce is not None:
+                    listener.reply(message[0], self._introduce())
                     continue
                 try:
                     received = self._admit(channel, *message)
@@ -352,10 +353,6 @@ class Mesh:
             self._claim.close()
 
     # ------------------------------------------------------------------ rooms behind
-
-    def _reply(self, listener: Listener, identity: bytes) -> None:
-        if self._introduce is not None:
-            listener.reply(identity, self._introduce())
 
     def _admit(self, channel: Channel | None, identity: bytes, message: bytes) -> Received | None:
         config = self._config

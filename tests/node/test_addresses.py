@@ -59,7 +59,7 @@ def test_hint_thatIsNoLoopbackAddress_isForgotten(book: AddressBook, address: st
     assert book.address(9) == ""
 
 
-def test_introduction_showsWhoHasNotPublishedAsItWasTold(book: AddressBook) -> None:
+def test_introduction_showsWhoHasNotPublished_whereItWasTold(book: AddressBook) -> None:
     book.members = lambda: [record(1), record(2, "http://127.0.0.1:2002", name="n2")]
 
     told = msgspec.json.decode(book.introduction(), type=Introduction)
@@ -67,7 +67,7 @@ def test_introduction_showsWhoHasNotPublishedAsItWasTold(book: AddressBook) -> N
     assert told == Introduction(
         cluster_id=77,
         members=(
-            Introduced(id=1, name="n1", peer_urls=("http://127.0.0.1:1001",)),
+            Introduced(id=1, name="", peer_urls=("http://127.0.0.1:1001",)),
             Introduced(id=2, name="n2", peer_urls=("http://127.0.0.1:2002",)),
         ),
     )
