@@ -25,8 +25,8 @@ from typing import BinaryIO, NoReturn, cast
 
 import uvloop
 
-from node.api.handshake import Papers
 from node.addresses import AddressBook
+from node.api.handshake import Papers
 from node.api.server import ClientPort
 from node.composition import compose, draw
 from node.config import ETCD_VERSION, NodeConfig
