@@ -24,7 +24,7 @@ SLOW = 8
 EVENTS = 300
 VALUE = bytes(100_000)
 BORNE_BYTES = 6 << 20
-"""What a member may hold for one client that does not read; 30 MB lie between it and the present."""
+"""What a member may hold for a client that does not read; 30 MB lie between it and the present."""
 PREFIX = b"slow/"
 
 
@@ -65,7 +65,6 @@ def test_watchers_that_do_not_read_lose_nothing(cluster: LiveCluster) -> None:
     for name in (node, other):
         cluster.assert_serves(name)  # so that it has applied them all
 
-    print("XX", (memory(cluster, node) - memory(cluster, other) - before) >> 20)
     assert memory(cluster, node) - memory(cluster, other) - before < SLOW * BORNE_BYTES
     for client in slow:
         client.wait(told_up_to(last))
