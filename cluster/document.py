@@ -122,6 +122,8 @@ class StatusDocument(TypedDict):
     endpoints: list[str]
     """host:port of every node, in node order."""
     directory: str
+    settings: dict[str, int | str]
+    """What every node was told, under the names of etcd's flags; durations in milliseconds."""
     nodes: list[NodeDocument]
     links: list[LinkDocument]
 

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from cluster.config import ClusterConfig, ClusterPaths, Identity
 from node.config import Limits, MemberSpec, NodeConfig, Ticks
 
+LOG_ENTRIES_KEPT_MAX = 5_000
+"""Left for slow followers of a log that is cut, as in etcd."""
+LOG_ENTRIES_HELD = 100_000
+"""Left at most for one that is catching up, unless more are kept for everybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shared:
@@ -62,6 +67,17 @@ def node_limits(config: ClusterConfig) -> Limits:
         quota_backend_bytes=config.quota_backend_bytes,
         auto_compaction_mode=config.auto_compaction_mode,
         auto_compaction_retention=config.retention(),
+        request_bytes_max=config.max_request_bytes,
+        txn_operations_max=config.max_txn_ops,
+        streams_max=config.max_concurrent_streams,
+        keepalive_min_ms=config.grpc_keepalive_min_time_ms,
+        keepalive_interval_ms=config.grpc_keepalive_interval_ms,
+        keepalive_timeout_ms=config.grpc_keepalive_timeout_ms,
+        watch_progress_notify_ms=config.watch_progress_notify_interval_ms,
+        log_entries_max=config.snapshot_count,
+        log_entries_kept=min(LOG_ENTRIES_KEPT_MAX, config.snapshot_count // 2),
+        log_entries_held_max=max(LOG_ENTRIES_HELD, config.snapshot_count),
+        state_check_ms=config.corrupt_check_time_ms,
     )
 
 

@@ -14,6 +14,21 @@ from cluster.errors import BadRequest
 from node.retention_text import parse_retention
 
 BYTES_MAX = 1 << 60
+DAYS_MS = 24 * 3_600_000
+BOUNDS: dict[str, tuple[int, int]] = {
+    "quota_backend_bytes": (-1, BYTES_MAX),
+    "max_request_bytes": (1_024, 15 << 20),
+    "max_txn_ops": (1, 100_000),
+    "max_concurrent_streams": (1, 1_000_000),
+    "grpc_keepalive_min_time_ms": (1, DAYS_MS),
+    "grpc_keepalive_interval_ms": (1_000, 365 * DAYS_MS),
+    "grpc_keepalive_timeout_ms": (1_000, DAYS_MS),
+    "watch_progress_notify_interval_ms": (100, DAYS_MS),
+    "snapshot_count": (10, 10_000_000),
+    "corrupt_check_time_ms": (1_000, 365 * DAYS_MS),
+}
+"""Smallest and largest value. 15 MiB is what one write of the store has room for."""
+MAY_BE_OFF = frozenset({"corrupt_check_time_ms"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,18 @@ class ClusterLimits:
     """Or `revision`."""
     auto_compaction_retention: str = "0"
     """Hours (`1`) or a duration (`30m`) of history, or a number of revisions; 0 = all of it."""
+    max_request_bytes: int = 1_572_864
+    max_txn_ops: int = 128
+    max_concurrent_streams: int = 10_000
+    """Calls that one client may have open at a time; etcd has no bound."""
+    grpc_keepalive_min_time_ms: int = 5_000
+    grpc_keepalive_interval_ms: int = 7_200_000
+    grpc_keepalive_timeout_ms: int = 20_000
+    watch_progress_notify_interval_ms: int = 600_000
+    snapshot_count: int = 10_000
+    """Entries of the log that are kept behind the applied one; beyond, half of them go."""
+    corrupt_check_time_ms: int = 60_000
+    """How often the nodes compare their whole states; 0 = not by the clock, as etcd by default."""
 
     def check_limits(self) -> None:
         """Refuse what could not run.
@@ -33,10 +60,15 @@ class ClusterLimits:
         Raises:
             BadRequest: naming the flag, what was given, and what may be.
         """
-        require(
-            self.quota_backend_bytes <= BYTES_MAX,
-            f"quota-backend-bytes {self.quota_backend_bytes}: no disk is that large",
-        )
+        for name, (lo, hi) in BOUNDS.items():
+            value = getattr(self, name)
+            milliseconds = name.endswith("_ms")
+            unit = "ms" if milliseconds else ""
+            require(
+                lo <= value <= hi or (not value and name in MAY_BE_OFF),
+                f"{flag_of(name)} {value}{unit}: use {lo}{unit} to {hi}{unit}"
+                + (", or 0 for never" if name in MAY_BE_OFF else ""),
+            )
         try:
             self.retention()
         except ValueError as error:
@@ -49,6 +81,11 @@ class ClusterLimits:
             ValueError: `auto_compaction_retention` is neither.
         """
         return parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field: `corrupt-check-time` of `corrupt_check_time_ms`."""
+    return name.removesuffix("_ms").replace("_", "-")
 
 
 def require(condition: bool, message: str) -> None:

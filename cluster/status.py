@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from cluster.config import ClusterPaths
+from cluster.config import ClusterConfig, ClusterPaths
 from cluster.document import (
     STATUS_SCHEMA,
     LinkDocument,
@@ -19,6 +19,7 @@ from cluster.document import (
     RoundTrip,
     StatusDocument,
 )
+from cluster.limits import ClusterLimits, flag_of
 from cluster.policy import ExitClass
 from cluster.state import DOWN, State
 from cluster.supervisor import Supervisor
@@ -92,8 +93,19 @@ def status_document(
         },
         "endpoints": [node.endpoint for node in nodes],
         "directory": str(paths.data),
+        "settings": settings_of(supervisor.config),
         "nodes": [_node(supervisor, look, commit, links, now_ns) for look in looks],
         "links": links,
+    }
+
+
+def settings_of(config: ClusterConfig) -> dict[str, int | str]:
+    """etcd's flags and their values, defaults included."""
+    limits = {flag_of(field.name): getattr(config, field.name) for field in fields(ClusterLimits)}
+    return {
+        "heartbeat-interval": config.tick_ms * config.heartbeat_ticks,
+        "election-timeout": config.tick_ms * config.election_ticks,
+        **limits,
     }
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from math import inf
 from typing import BinaryIO, Protocol
 
 from node.addresses import AddressBook
@@ -114,7 +115,7 @@ def compose(
         reporter,
         clock,
         applied=disk.applied.index,
-        period_seconds=limits.state_check_ms / 1000,
+        period_seconds=limits.state_check_ms / 1000 or inf,
     )
     peers = Peers(mesh, page, consistency, int(election_seconds * 1e9))
 

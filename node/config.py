@@ -57,6 +57,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     apply_lag_entries_max: int = 5_000
     """Committed but unapplied entries above this answer TooManyRequests, as etcd does."""
     connections_max: int = 10_000
+    streams_max: int = 10_000
+    """Calls that one client may have open at a time (etcd --max-concurrent-streams)."""
+    keepalive_min_ms: int = 5_000
+    """Clients that ping more often are sent away (etcd --grpc-keepalive-min-time)."""
+    keepalive_interval_ms: int = 7_200_000
+    """Clients that say nothing for so long are pinged (etcd --grpc-keepalive-interval)."""
+    keepalive_timeout_ms: int = 20_000
+    """Those that then say nothing for so long are cut off (etcd --grpc-keepalive-timeout)."""
     watch_backlog_bytes_max: int = 8 << 20
     """Unsent watch bytes of one connection before its watchers catch up from history instead."""
     writer_batches_max: int = 4_096
@@ -78,7 +86,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     lease_expiries_per_second: int = 1_000
     watch_progress_notify_ms: int = 600_000
     state_check_ms: int = 60_000
-    """How often the members compare their whole states (etcd --corrupt-check-time, off there)."""
+    """How often the members compare their whole states (etcd --corrupt-check-time, off there); 0 =
+    only where there is a reason to."""
     request_timeout_ms: int = 5_000
     """Server-side patience with one request, to which two election timeouts are added."""
 

@@ -76,9 +76,8 @@ class Figures:
     checks: int = 0
     """Checks of the state that this member has finished."""
     records: int = 0
-    """Records that the newest of them has read."""
     bytes: int = 0
-    """What these take."""
+    """What the newest of them has read."""
     mismatches: int = 0
     """Verdicts of this member, as leader, against another or against itself."""
 
@@ -173,8 +172,7 @@ class Consistency:
         until = self._clock() + (WALK_HELD_SECONDS if self._held else WALK_SECONDS)
         for _ in range(WALK_SLICES_MAX):
             if walk.step():
-                self.figures.records = walk.records
-                self.figures.bytes = walk.bytes
+                self.figures.records, self.figures.bytes = walk.records, walk.bytes
                 self._finish(walk.crc)
                 return
             if self._clock() >= until:

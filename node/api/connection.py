@@ -43,6 +43,7 @@ from transport.grpc import (
     Status,
     UnaryCall,
 )
+from transport.http2.limits import Limits as Http2Limits
 
 STREAM_BACKLOG_SHARE = 8
 """One stream may hold this part of a connection's backlog before it is paused."""
@@ -87,6 +88,8 @@ class GrpcConnection(asyncio.Protocol):
         self.grpc = GrpcServer(
             unary=port.services.unary_paths,
             message_bytes_max=limits.request_bytes_max + limits.message_overhead_bytes,
+            limits=Http2Limits(streams_max=limits.streams_max),
+            ping_seconds_min=limits.keepalive_min_ms / 1000,
         )
         self._port = port
         self.transport = transport
@@ -100,13 +103,16 @@ class GrpcConnection(asyncio.Protocol):
         self._socket_full = False
         self._draining = False
         self._streams: dict[int, StreamCall] = {}
+        self._heard_at = self._now()
+        self._pinged_at = 0.0
+        """When it was asked for a sign of life that it owes; 0.0 = it owes none."""
         transport.set_write_buffer_limits(high=self._backlog_max)
 
     # Bytes in.
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and start every call in it."""
-        now = self._now()
+        now = self._heard_at = self._now()
         for event in self.grpc.receive(data, now):
             if type(event) is UnaryCall:
                 self._start_unary(event, now)
@@ -293,6 +299,21 @@ class GrpcConnection(asyncio.Protocol):
             call.fail(fault)
         self.grpc.goaway(fault.text)
         self.touch()
+
+    def keep_alive(self, now: float, interval: float, timeout: float) -> None:
+        """Ping a client that has said nothing for `interval` seconds, and cut it off if it says
+        nothing for `timeout` more: nobody else would notice that it is gone.
+
+        One that does not read (`pause_writing`) is not heard either: what it says waits in its
+        socket, and it has until it reads.
+        """
+        if self._pinged_at > self._heard_at:
+            if now - self._pinged_at >= timeout and not self._socket_full:
+                self.transport.abort()
+        elif now - self._heard_at >= interval:
+            self._pinged_at = now
+            self.grpc.ping()
+            self.touch()
 
     def expire_accused(self) -> None:
         """End the streams that show a state which is not to be trusted."""

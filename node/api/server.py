@@ -43,6 +43,8 @@ from transport.tls.context import common_name_of
 BACKLOG = 512
 """Clients that may wait to be accepted."""
 SWEEP_SECONDS = 0.1
+KEEP_ALIVE_SECONDS = 1.0
+"""How often silent clients are looked for."""
 READ_SECONDS = 0.005
 """What reads may take of one pass of the event loop. Hundreds of long ranges that arrive together
 once took half a second of a leader, who lost its leadership by it."""
@@ -97,6 +99,7 @@ class ClientPort:
         self._dirty: list[GrpcConnection] = []
         self._flush_due = False
         self._reads_end = 0.0
+        self._keep_alive_at = 0.0
         self._closing = False
         self._empty = asyncio.Event()
 
@@ -255,6 +258,7 @@ class ClientPort:
         self._expire(now)
         self.services.poll()
         self._send_silent_away(now)
+        self._keep_alive(now)
         if self.member.accused:
             for connection in list(self._grpc):
                 connection.expire_accused()
@@ -264,6 +268,16 @@ class ClientPort:
                 connection.expire_leaderless(NO_LEADER)
         if self._loop is not None:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _keep_alive(self, now: float) -> None:
+        """Once a second: there may be ten thousand connections, and hours are what is counted."""
+        if now < self._keep_alive_at:
+            return
+        self._keep_alive_at = now + KEEP_ALIVE_SECONDS
+        limits = self.member.limits
+        interval, timeout = limits.keepalive_interval_ms / 1000, limits.keepalive_timeout_ms / 1000
+        for connection in list(self._grpc):
+            connection.keep_alive(now, interval, timeout)
 
     def _expire(self, now: float) -> None:
         over = [call for call in self.timed if call.over or call.deadline <= now]

@@ -11,7 +11,7 @@ import pytest
 from cluster.config import ClusterConfig
 from cluster.errors import BadRequest
 from cluster.layout import node_limits
-from cluster.limits import ClusterLimits
+from cluster.limits import BOUNDS, ClusterLimits, flag_of
 from node.config import QUOTA_BYTES, Limits
 
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -39,8 +39,55 @@ def test_without_settings_nodes_have_their_own_defaults() -> None:
     assert node_limits(ClusterConfig()) == Limits()
 
 
+def config_of(name: str, value: Any) -> ClusterConfig:
+    settings: dict[str, Any] = {name: value}
+    return ClusterConfig(**settings)
+
+
+FLAGS: list[tuple[str, Any, dict[str, Any]]] = [
+    ("max_request_bytes", 10 << 20, {"request_bytes_max": 10 << 20}),
+    ("max_request_bytes", 15 << 20, {"request_bytes_max": 15 << 20}),
+    ("max_txn_ops", 4_096, {"txn_operations_max": 4_096}),
+    ("max_concurrent_streams", 5, {"streams_max": 5}),
+    ("grpc_keepalive_min_time_ms", 100, {"keepalive_min_ms": 100}),
+    ("grpc_keepalive_interval_ms", 1_000, {"keepalive_interval_ms": 1_000}),
+    ("grpc_keepalive_timeout_ms", 1_000, {"keepalive_timeout_ms": 1_000}),
+    ("watch_progress_notify_interval_ms", 100, {"watch_progress_notify_ms": 100}),
+    ("snapshot_count", 10, {"log_entries_max": 10, "log_entries_kept": 5}),
+    ("snapshot_count", 1_000_000, {"log_entries_max": 1_000_000, "log_entries_kept": 5_000}),
+    ("corrupt_check_time_ms", 0, {"state_check_ms": 0}),
+    ("corrupt_check_time_ms", 5_000, {"state_check_ms": 5_000}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), FLAGS, ids=str)
+def test_each_flag_reaches_the_nodes(name: str, value: int, told: dict[str, Any]) -> None:
+    limits = node_limits(config_of(name, value))
+
+    assert {name: getattr(limits, name) for name in told} == told
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_both_bounds_of_a_flag_can_be_run_with(name: str) -> None:
+    for value in BOUNDS[name]:
+        node_limits(config_of(name, value))
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_beyond_the_bounds_of_a_flag_is_refused(name: str) -> None:
+    lo, hi = BOUNDS[name]
+    for value in (lo - 1, hi + 1):
+        with pytest.raises(BadRequest, match=rf"{flag_of(name)} {value}.*: use "):
+            config_of(name, value)
+
+
+def test_every_number_has_bounds() -> None:
+    numbers = {field.name for field in fields(ClusterLimits) if field.type == "int"}
+
+    assert numbers == set(BOUNDS)
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"quota_backend_bytes": 1 << 61}, "quota-backend-bytes"),
     ({"auto_compaction_mode": "hourly"}, "auto-compaction-mode"),
     ({"auto_compaction_retention": "soon"}, "auto-compaction-retention"),
     (

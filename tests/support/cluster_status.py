@@ -24,6 +24,7 @@ def status_of(
         "supervisor": {"pid": 1, "loop_lag_ms": 0.0, "zygote_pid": 2},
         "endpoints": [row["client"] for row in rows],
         "directory": "/data",
+        "settings": {},
         "nodes": rows,
         "links": [],
     }

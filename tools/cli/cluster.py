@@ -16,7 +16,7 @@ from cluster.errors import ClusterError, NotRunning
 from tools.cli.completion import complete_cluster
 from tools.cli.duration import duration, format_duration
 from tools.cli.exit import Exit, Failure
-from tools.cli.limit_options import chosen_limits, limit_options
+from tools.cli.limit_options import chosen_limits, chosen_ticks, limit_options
 from tools.cli.progress import Launch, ready_lines, tilde, up_document
 from tools.cli.session import Session, pass_session
 from tools.cli.status_view import NONE
@@ -116,6 +116,7 @@ def wanted_config(session: Session, options: Mapping[str, Any]) -> ClusterConfig
     directory = {key: chosen[key] for key in ("directory", "ephemeral") if key in chosen}
     stored = load(paths_of(ClusterConfig(name=name, **directory)).config)
     base = replace(stored[0], name=name) if stored is not None else ClusterConfig(name=name)
+    chosen |= chosen_ticks(options, base.tick_ms)
     return replace(base, **chosen)
 
 

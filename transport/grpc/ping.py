@@ -1,6 +1,6 @@
 """The policing of client pings.
 
-A client that pings more often than every five seconds, or with no call open, collects strikes; any
+A client that pings more often than it may, or with no call open, collects strikes; any
 HEADERS or DATA that the server sends forgives them, because clients measure bandwidth by pings of
 their own around data. The third strike ends the connection.
 Source: etcd's gRPC server options (min time 5 s, no pings without a stream) and the keepalive
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
-_SECONDS_MIN: Final = 5.0
+SECONDS_MIN: Final = 5.0
+"""etcd's default (--grpc-keepalive-min-time)."""
 _SECONDS_MIN_WITHOUT_CALL: Final = 7200.0
 _STRIKES_MAX: Final = 2
 
@@ -19,9 +20,11 @@ _STRIKES_MAX: Final = 2
 class PingPolice:
     """Strikes of one connection."""
 
-    __slots__ = ("_last", "_strikes")
+    __slots__ = ("_last", "_seconds_min", "_strikes")
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_min: float = SECONDS_MIN) -> None:
+        """`seconds_min`: how far apart pings of a client with open calls have to be."""
+        self._seconds_min = seconds_min
         self._last: float | None = None
         self._strikes = 0
 
@@ -37,7 +40,7 @@ class PingPolice:
         if provoked:
             self._strikes = 0
             return True
-        needed = _SECONDS_MIN if open_calls else _SECONDS_MIN_WITHOUT_CALL
+        needed = self._seconds_min if open_calls else _SECONDS_MIN_WITHOUT_CALL
         if last is not None and now - last < needed:
             self._strikes += 1
         return self._strikes <= _STRIKES_MAX

@@ -40,7 +40,7 @@ from transport.grpc.message import (
     MessageRefused,
     encode_message,
 )
-from transport.grpc.ping import PingPolice
+from transport.grpc.ping import SECONDS_MIN, PingPolice
 from transport.grpc.status import Status
 from transport.http2.connection import Http2Connection
 from transport.http2.errors import ErrorCode
@@ -83,10 +83,16 @@ class GrpcServer:
         unary: paths ("/package.Service/Method") whose calls are given as one UnaryCall.
             Calls of every other path, known or not, are given as CallStarted and so on.
         message_bytes_max: larger requests end with RESOURCE_EXHAUSTED by themselves.
+        ping_seconds_min: how far apart the client's pings have to be while it has calls open.
     """
 
     def __init__(
-        self, *, unary: frozenset[str], message_bytes_max: int, limits: Limits | None = None
+        self,
+        *,
+        unary: frozenset[str],
+        message_bytes_max: int,
+        limits: Limits | None = None,
+        ping_seconds_min: float = SECONDS_MIN,
     ) -> None:
         self._limits = limits or Limits()
         self._unary = unary
@@ -96,7 +102,7 @@ class GrpcServer:
         self._heads: dict[Headers, Head] = {}
         self._last_headers: Headers = ()
         self._last_head = Head("", {}, None, unary=False)
-        self._pings = PingPolice()
+        self._pings = PingPolice(ping_seconds_min)
         self._partial_bytes = 0
         self._events: list[ServerEvent] = []
 
@@ -165,6 +171,10 @@ class GrpcServer:
             self._connection.send_trailers(call_id, trailers)
         else:
             self._connection.send_headers(call_id, RESPONSE_HEADERS + trailers, end_stream=True)
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life; whatever it sends next is one."""
+        self._connection.ping(bytes(8))
 
     def goaway(self, reason: str = "") -> None:
         """Take no more calls; those open may end. Close the socket once `open_calls` is 0."""

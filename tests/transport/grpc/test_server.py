@@ -282,6 +282,17 @@ def test_pings_every_five_seconds_are_welcome_while_a_call_is_open() -> None:
         assert ping(server, 100.0 + 5.0 * number) == []
 
 
+def test_pings_may_come_as_often_as_was_set() -> None:
+    server = GrpcServer(unary=frozenset(), message_bytes_max=1 << 20, ping_seconds_min=0.5)
+    server.receive(HELLO + Peer().head(1), 100.0)
+
+    welcome = [ping(server, 100.0 + 0.5 * number) for number in range(50)]
+    too_often = [ping(server, 200.0 + 0.4 * number) for number in range(4)]
+
+    assert welcome == [[]] * 50
+    assert too_often[3] == [ConnectionClosed("too_many_pings")]
+
+
 def test_pings_without_a_call_end_the_connection() -> None:
     server = GrpcServer(unary=frozenset(), message_bytes_max=1 << 20)
     server.receive(HELLO, 100.0)
