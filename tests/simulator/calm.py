@@ -116,8 +116,11 @@ class Calm:
         for node in world.nodes:
             node.paused = node.frozen = node.stalled = False
             self._keep_time(node)
+        self._start_members()
+
+    def _start_members(self) -> None:
         for node in self._members():
-            world.start(node)
+            self._world.start(node)
 
     def _separate(self) -> list[Node]:
         """Leave a majority connected and the others out; returns the majority."""
@@ -318,8 +321,15 @@ class Calm:
         """
         world = self._world
         world.let_pass()
-        if world.plan.spares and not world.have_majority({o.id for o in self._core if o.up}):
+        if not world.plan.spares or self._have_majority():
+            return
+        if self._core is world.nodes:
+            self._start_members()  # a voter may have been added whom nobody has started yet
+        if not self._have_majority():
             raise Outvoted
+
+    def _have_majority(self) -> bool:
+        return self._world.have_majority({node.id for node in self._core if node.up})
 
     def _within(self, timeouts: int, what: str, condition: Callable[[], bool]) -> None:
         """Let time pass until a condition holds."""
