@@ -19,56 +19,20 @@ import msgspec
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from node.api.call import Call, Method, StreamCall, refusal_of
+from node.api.call import Call, Kind, Method, StreamCall, refusal_of
 from node.api.errors import CORRUPT, Fault
-from node.api.json_message import BadJson, document_of, documents, encode, fill
+from node.api.json_message import BadRequest, document_of, documents, encode, fill
 from node.api.member import Member
-from node.api.service import CLUSTER, ELECTION, KV, LEASE, LOCK, MAINTENANCE, WATCH, Services
+from node.api.route import ROUTES
+from node.api.service import Services
 from node.proto.pool import POOL
 from transport.grpc import Metadata
+from transport.grpc.head import parse_timeout
 from transport.grpc.status import Status
 from transport.http1 import Headers, Request, Responder
 
 PREFIX: Final = "/v3/"
 OLD_PREFIX: Final = "/v3beta/"
-
-ROUTES: Final[dict[str, tuple[str, str]]] = {
-    "kv/range": (KV, "Range"),
-    "kv/put": (KV, "Put"),
-    "kv/deleterange": (KV, "DeleteRange"),
-    "kv/txn": (KV, "Txn"),
-    "kv/compaction": (KV, "Compact"),
-    "watch": (WATCH, "Watch"),
-    "lease/grant": (LEASE, "LeaseGrant"),
-    "lease/revoke": (LEASE, "LeaseRevoke"),
-    "kv/lease/revoke": (LEASE, "LeaseRevoke"),
-    "lease/keepalive": (LEASE, "LeaseKeepAlive"),
-    "lease/timetolive": (LEASE, "LeaseTimeToLive"),
-    "kv/lease/timetolive": (LEASE, "LeaseTimeToLive"),
-    "lease/leases": (LEASE, "LeaseLeases"),
-    "kv/lease/leases": (LEASE, "LeaseLeases"),
-    "cluster/member/add": (CLUSTER, "MemberAdd"),
-    "cluster/member/remove": (CLUSTER, "MemberRemove"),
-    "cluster/member/update": (CLUSTER, "MemberUpdate"),
-    "cluster/member/list": (CLUSTER, "MemberList"),
-    "cluster/member/promote": (CLUSTER, "MemberPromote"),
-    "maintenance/alarm": (MAINTENANCE, "Alarm"),
-    "maintenance/status": (MAINTENANCE, "Status"),
-    "maintenance/defragment": (MAINTENANCE, "Defragment"),
-    "maintenance/hash": (MAINTENANCE, "Hash"),
-    "maintenance/hashkv": (MAINTENANCE, "HashKV"),
-    "maintenance/snapshot": (MAINTENANCE, "Snapshot"),
-    "maintenance/transfer-leadership": (MAINTENANCE, "MoveLeader"),
-    "maintenance/downgrade": (MAINTENANCE, "Downgrade"),
-    "lock/lock": (LOCK, "Lock"),
-    "lock/unlock": (LOCK, "Unlock"),
-    "election/campaign": (ELECTION, "Campaign"),
-    "election/proclaim": (ELECTION, "Proclaim"),
-    "election/leader": (ELECTION, "Leader"),
-    "election/observe": (ELECTION, "Observe"),
-    "election/resign": (ELECTION, "Resign"),
-}
-"""Below PREFIX; every verb is POST."""
 
 HTTP_STATUS: Final[dict[int, int]] = {
     Status.OK: 200,
@@ -94,6 +58,7 @@ NOT_FOUND = Fault(Status.NOT_FOUND, "Not Found")
 METHOD_NOT_ALLOWED = Fault(Status.UNIMPLEMENTED, "Method Not Allowed")
 
 _JSON: Final[Headers] = (("content-type", "application/json"),)
+_TIMEOUT: Final = "grpc-timeout"
 _METADATA_PREFIX: Final = "grpc-metadata-"
 _CALL: Final = 1
 """The id of the one call of an exchange."""
@@ -104,11 +69,14 @@ Later = Callable[[float, Callable[[], None]], None]
 class Gateway:
     """Answers every request below /v3/."""
 
-    def __init__(self, member: Member, services: Services, later: Later) -> None:
-        """Serve with the handlers of `services`."""
+    def __init__(
+        self, member: Member, services: Services, later: Later, timed: set[Call | StreamCall]
+    ) -> None:
+        """Serve with the handlers of `services`; `timed` gets the calls that have a deadline."""
         self._member = member
         self._services = services
         self._later = later
+        self._timed = timed
 
     def serves(self, path: str) -> bool:
         """Whether the gateway answers this path, if only by a refusal."""
@@ -124,7 +92,7 @@ class Gateway:
         else:
             try:
                 self._start(route, request, responder)
-            except BadJson as error:
+            except BadRequest as error:
                 refuse(responder, error.fault)
 
     def _start(self, route: tuple[str, str], request: Request, responder: Responder) -> None:
@@ -132,15 +100,22 @@ class Gateway:
         asked, answered = messages_of(service, name)
         path = f"/{service}/{name}"
         exchange = Exchange(self._member, responder, answered, self._later)
-        metadata = metadata_of(request.headers)
+        metadata, timeout = metadata_of(request.headers), timeout_of(request.headers)
+        call: Call | StreamCall
         if path in self._services.unary:
             method, handler = self._services.unary[path]
-            exchange.start_unary(method, handler, metadata, one(asked, request.body))
+            call = exchange.start_unary(method, handler, metadata, one(asked, request.body))
         elif path in self._services.streams:
-            streaming, opener = self._services.streams[path]
-            exchange.start_stream(streaming, opener, metadata, several(asked, request.body))
+            method, opener = self._services.streams[path]
+            alone = method.kind is Kind.SERVER_STREAM
+            messages = [one(asked, request.body)] if alone else several(asked, request.body)
+            call = exchange.start_stream(method, opener, metadata, messages)
         else:
             refuse(responder, self._services.unserved(path))
+            return
+        if timeout is not None and not call.over:
+            call.deadline = self._member.now() + timeout
+            self._timed.add(call)
 
 
 class Exchange:
@@ -169,7 +144,7 @@ class Exchange:
         handler: Callable[[Call, bytes], None],
         metadata: Metadata,
         message: bytes,
-    ) -> None:
+    ) -> Call:
         """Make a unary call."""
         method.started += 1
         method.bytes_received += len(message)
@@ -180,6 +155,7 @@ class Exchange:
             call.fail(fault)
         else:
             handler(call, message)
+        return call
 
     def start_stream(
         self,
@@ -187,7 +163,7 @@ class Exchange:
         handler: Callable[[StreamCall], Any],
         metadata: Metadata,
         messages: list[bytes],
-    ) -> None:
+    ) -> StreamCall:
         """Open a stream and make all of its requests."""
         method.started += 1
         call = self._stream = StreamCall(self, _CALL, method, metadata)
@@ -196,7 +172,7 @@ class Exchange:
         fault = refusal_of(self.member, method, metadata)
         if fault is not None:
             call.fail(fault)
-            return
+            return call
         call.stream = handler(call)
         for message in messages:
             if not call.over:
@@ -205,6 +181,7 @@ class Exchange:
                 call.stream.received(message)
         if not call.over:
             call.stream.half_closed()
+        return call
 
     # What calls use of a connection.
 
@@ -280,7 +257,7 @@ def one(asked: type[Message], body: bytes) -> bytes:
     """The first message in a body, encoded; an empty one if there is none.
 
     Raises:
-        BadJson: it is none.
+        BadRequest: it is none.
     """
     return _encoded(asked, next(documents(body), None))
 
@@ -289,7 +266,7 @@ def several(asked: type[Message], body: bytes) -> list[bytes]:
     """All messages in a body, encoded.
 
     Raises:
-        BadJson: one of them is none.
+        BadRequest: one of them is none.
     """
     return [_encoded(asked, document) for document in documents(body)]
 
@@ -310,6 +287,21 @@ def metadata_of(headers: Mapping[str, str]) -> Metadata:
     if "authorization" in headers:
         metadata[b"authorization"] = headers["authorization"].encode()
     return metadata
+
+
+def timeout_of(headers: Mapping[str, str]) -> float | None:
+    """How long the client waits, in seconds, by its Grpc-Timeout; None = for ever.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    raw = headers.get(_TIMEOUT)
+    if raw is None:
+        return None
+    timeout = parse_timeout(raw.encode())
+    if timeout is None:
+        raise BadRequest(f"invalid grpc-timeout: {raw}")
+    return timeout
 
 
 def refuse(responder: Responder, fault: Fault) -> None:

@@ -39,8 +39,8 @@ Field = Any
 """A FieldDescriptor: of one class or another, as protobuf is implemented."""
 
 
-class BadJson(Exception):
-    """A body that is no message; the text is for the client."""
+class BadRequest(Exception):
+    """A body that is no message, or a header that is no timeout; the text is for the client."""
 
     @property
     def fault(self) -> Fault:
@@ -52,7 +52,7 @@ def documents(body: bytes) -> Iterator[Any]:
     """The JSON values that a body consists of, one after the other; none of an empty one.
 
     Raises:
-        BadJson: what follows is none.
+        BadRequest: what follows is none.
     """
     try:
         text = body.decode().strip()
@@ -61,21 +61,21 @@ def documents(body: bytes) -> Iterator[Any]:
             yield value
             text = text[end:].lstrip()
     except (ValueError, RecursionError) as error:
-        raise BadJson(f"invalid JSON: {error}") from None
+        raise BadRequest(f"invalid JSON: {error}") from None
 
 
 def fill(message: Message, document: Any, depth: int = 0) -> None:
     """Set the fields of an empty message.
 
     Raises:
-        BadJson: a value does not fit its field.
+        BadRequest: a value does not fit its field.
     """
     if document is None:
         return
     if not isinstance(document, dict):
-        raise BadJson(f"{message.DESCRIPTOR.name} must be an object")
+        raise BadRequest(f"{message.DESCRIPTOR.name} must be an object")
     if depth > DEPTH_MAX:
-        raise BadJson("nested too deeply")
+        raise BadRequest("nested too deeply")
     for name, value in document.items():
         field = message.DESCRIPTOR.fields_by_name.get(name)
         field = field or message.DESCRIPTOR.fields_by_camelcase_name.get(name)
@@ -107,7 +107,7 @@ def document_of(message: Message) -> dict[str, Any]:
 
 def _extend(message: Message, field: Field, values: Any, depth: int) -> None:
     if not isinstance(values, list):
-        raise BadJson(f"{field.name} must be a list")
+        raise BadRequest(f"{field.name} must be a list")
     target = getattr(message, field.name)
     for value in values:
         if field.message_type is not None:
@@ -123,14 +123,14 @@ def _scalar(field: Field, value: Any) -> Any:
         return _enum(field, value)
     if field.type == FieldDescriptor.TYPE_BOOL:
         if not isinstance(value, bool):
-            raise BadJson(f"{field.name} must be true or false")
+            raise BadRequest(f"{field.name} must be true or false")
         return value
     if not isinstance(value, str):
-        raise BadJson(f"{field.name} must be a string")
+        raise BadRequest(f"{field.name} must be a string")
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _bytes(field, value)
     if not value.isprintable() and any(0xD800 <= ord(sign) < 0xE000 for sign in value):
-        raise BadJson(f"{field.name} is no Unicode text")
+        raise BadRequest(f"{field.name} is no Unicode text")
     return value
 
 
@@ -141,7 +141,7 @@ def _integer(field: Field, value: Any) -> int:
     except ValueError:
         number = None
     if number is None or not lo <= number < end:
-        raise BadJson(f"{field.name} must be a number of its type, not {value!r}")
+        raise BadRequest(f"{field.name} must be a number of its type, not {value!r}")
     return number
 
 
@@ -152,7 +152,7 @@ def _enum(field: Field, value: Any) -> int:
         return value
     found = kind.values_by_name.get(value) if isinstance(value, str) else None
     if found is None:
-        raise BadJson(f"{field.name} must be one of {', '.join(kind.values_by_name)}")
+        raise BadRequest(f"{field.name} must be one of {', '.join(kind.values_by_name)}")
     return int(found.number)
 
 
@@ -160,7 +160,7 @@ def _bytes(field: Field, value: str) -> bytes:
     try:
         return binascii.a2b_base64(value.translate(_URL_SAFE), strict_mode=bool(value))
     except (ValueError, binascii.Error) as error:
-        raise BadJson(f"{field.name} is no base64: {error}") from None
+        raise BadRequest(f"{field.name} is no base64: {error}") from None
 
 
 _URL_SAFE = str.maketrans("-_", "+/")

@@ -87,7 +87,7 @@ class ClientPort:
         """Clients that were cut off because there are too many."""
         probes = Probes(member)
         self.metrics = Metrics(member, self.services.methods, self, probes)
-        gateway = Gateway(member, self.services, self.later)
+        gateway = Gateway(member, self.services, self.later, self.timed)
         self.http = HttpEndpoints(member, self.metrics, probes, gateway)
         self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None

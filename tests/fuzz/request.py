@@ -16,7 +16,7 @@ from typing import Final
 from google.protobuf.message import DecodeError, Message
 
 from node.api.connection import GrpcConnection
-from node.api.json_message import BadJson, document_of, documents, fill
+from node.api.json_message import BadRequest, document_of, documents, fill
 from node.api.server import ClientPort
 from node.api.service import Services
 from node.errors import InvariantViolated
@@ -325,7 +325,7 @@ def fuzz_json(data: bytes) -> None:
             fill(message, document)
             fill(again, document_of(message))
             assert again == message
-    except BadJson:
+    except BadRequest:
         return
 
 

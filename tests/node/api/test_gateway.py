@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node.api.gateway import ROUTES, messages_of
-from node.api.json_message import DEPTH_MAX, BadJson, document_of, documents, fill
+from node.api.gateway import messages_of
+from node.api.json_message import DEPTH_MAX, BadRequest, document_of, documents, fill
+from node.api.route import ROUTES
 from node.proto import rpc
 from tests.support.api_member import ServedMember
 from tests.support.etcd_process import EtcdProcess, running_etcd
@@ -25,11 +28,12 @@ def b64(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
-def ask(address: str, path: str, body: str, method: str = "POST") -> Told:
+def ask(address: str, path: str, body: str, method: str = "POST", timeout: str = "") -> Told:
     """Status, and the JSON that came; a list of lines if it was streamed."""
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
-        connection.request(method, path, body)
+        headers = {"Grpc-Timeout": timeout} if timeout else {}
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         text = response.read().decode()
         streamed = response.getheader("transfer-encoding") == "chunked"
@@ -83,6 +87,16 @@ SCRIPT: list[tuple[str, Any]] = [
     ("lease/keepalive", {"ID": 77}),
     ("lease/leases", {}),
     ("kv/lease/leases", {}),
+    ("lock/lock", {"name": b64("lock"), "lease": "77"}),
+    ("lock/unlock", {"key": b64("lock/4d")}),
+    ("lock/lock", {"name": b64("lock"), "lease": "78"}),
+    ("election/campaign", {"name": b64("vote"), "lease": 77, "value": B}),
+    ("election/leader", {"name": b64("vote")}),
+    ("election/leader", {"name": b64("nobody")}),
+    ("election/proclaim", {"leader": {"name": b64("vote"), "key": b64("vote/4d"), "rev": 1}}),
+    ("election/proclaim", {"value": A}),
+    ("election/resign", {"leader": {"name": b64("vote"), "key": b64("vote/4d"), "rev": 1}}),
+    ("lease/timetolive", {"ID": 79, "keys": True}),
     ("lease/revoke", {"ID": 77}),
     ("kv/lease/revoke", {"ID": 77}),
     ("kv/deleterange", {"key": B, "prev_kv": True}),
@@ -144,9 +158,27 @@ def test_what_is_not_there(served: ServedMember) -> None:
     assert ask(served.address, "/v3/kv/range", "{}", "GET")[0] == 501
 
 
-def test_every_route_has_a_method() -> None:
+def mapped() -> dict[str, str]:
+    """etcd's own mapping: path to service and method."""
+    lines = (Path(__file__).parent / "testdata" / "gateway.txt").read_text().splitlines()
+    rows = (line.split("|") for line in lines if not line.startswith("#"))
+    return {path.strip(): method.strip() for path, method in rows}
+
+
+def test_routes_are_those_of_etcd() -> None:
+    ours = {f"/v3/{path}": f"{service}/{name}" for path, (service, name) in ROUTES.items()}
+
+    assert ours == mapped()
     for service, name in ROUTES.values():
         assert all(messages_of(service, name))
+
+
+@pytest.mark.parametrize("path", mapped())
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_only_post_is_mapped(served: ServedMember, path: str, method: str) -> None:
+    refusal = {"error": "Method Not Allowed", "code": 12, "message": "Method Not Allowed"}
+
+    assert ask(served.address, path, "", method) == (501, refusal)
 
 
 def test_browsers_may_ask(served: ServedMember, etcd: EtcdProcess) -> None:
@@ -179,6 +211,67 @@ def test_failed_stream_says_why(served: ServedMember) -> None:
 
     assert status == 503
     assert [line["error"]["code"] for line in lines] == [14]
+
+
+def test_stream_with_one_request_needs_no_body(served: ServedMember, etcd: EtcdProcess) -> None:
+    shapes = []
+    for address in (served.address, etcd.address):
+        status, lines = ask(address, "/v3/maintenance/snapshot", "")
+        results = [line["result"] for line in lines]
+        blobs = [b64decode(result["blob"]) for result in results]
+        whole, digest = b"".join(blobs[:-1]), blobs[-1]
+        assert hashlib.sha256(whole).digest() == digest
+        assert len(whole) % 512 == 0
+        left = [int(result.get("remaining_bytes", 0)) for result in results]
+        shapes.append((status, left == sorted(left, reverse=True), left[-2:]))
+
+    assert shapes[0] == shapes[1] == (200, True, [0, 0])
+
+
+def test_leaders_are_observed_as_they_come(served: ServedMember) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection.request("POST", "/v3/election/observe", json.dumps({"name": b64("vote")}))
+    ask(served.address, "/v3/lease/grant", '{"TTL": 100, "ID": 5}')
+    ask(
+        served.address,
+        "/v3/election/campaign",
+        json.dumps({"name": b64("vote"), "lease": 5, "value": A}),
+    )
+
+    line = json.loads(connection.getresponse().readline())
+
+    assert line["result"]["kv"]["value"] == A
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["kv/range", "kv/put", "kv/txn"])
+def test_request_may_have_a_deadline(served: ServedMember, path: str) -> None:
+    served.call(served.member.lose_leader)  # nothing is committed or confirmed
+    writes = {"success": [{"request_put": {"key": A}}]}
+    body = json.dumps(writes if path == "kv/txn" else {"key": A})
+
+    status, found = ask(served.address, f"/v3/{path}", body, timeout="50m")
+
+    assert (status, found["code"]) == (504, 4)
+    assert found["message"] == "context deadline exceeded"
+
+
+def test_stream_may_have_a_deadline(served: ServedMember) -> None:
+    body = json.dumps({"create_request": {"key": A}})
+
+    status, (created, end) = ask(served.address, "/v3/watch", body, timeout="300m")
+
+    assert status == 200
+    assert created["result"]["created"]
+    assert end["error"]["code"] == 4
+
+
+def test_timeout_that_is_none_is_refused(served: ServedMember) -> None:
+    for text in ("soon", "5", "1234567890S", "-1S"):
+        status, found = ask(served.address, "/v3/kv/range", "{}", timeout=text)
+
+        assert status == 400
+        assert found["message"] == f"invalid grpc-timeout: {text}"
 
 
 # Watching.
@@ -269,7 +362,7 @@ def test_nesting_has_a_bound() -> None:
     for _ in range(DEPTH_MAX):
         document = {"success": [{"request_txn": document}]}
 
-    with pytest.raises(BadJson, match="deep"):
+    with pytest.raises(BadRequest, match="deep"):
         fill(rpc.TxnRequest(), document)
-    with pytest.raises(BadJson, match="invalid"):
+    with pytest.raises(BadRequest, match="invalid"):
         list(documents(b"[" * 100_000))
