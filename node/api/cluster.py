@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from google.protobuf.message import Message
 
 from node.api.call import Call
-from node.api.errors import MEMBER_BAD_URLS
+from node.api.errors import MEMBER_BAD_URLS, fault_of
 from node.api.member import Member, Outcome
 from node.machine.envelope import RequestKind
-from node.machine.errors import Refusal
+from node.machine.errors import MemberNotFound, Refusal
 from node.proto import rpc
 
 _ID_BITS = 64
@@ -78,7 +78,9 @@ class Cluster:
         """Give a member other peer URLs."""
         request = rpc.MemberUpdateRequest.FromString(message)
         if not are_urls(request.peerURLs):
-            call.fail(MEMBER_BAD_URLS)
+            # etcd would store anything here; of a member that it does not know it says just that.
+            known = any(record.id == request.ID for record in self._member.members())
+            call.fail(MEMBER_BAD_URLS if known else fault_of(MemberNotFound()))
             return
         updated = rpc.Member(ID=request.ID, peerURLs=sorted(request.peerURLs))
         answer = self._answer(call, lambda: rpc.MemberUpdateResponse(members=self._members()))
