@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Papers
 from tests.support.dropin import (
     CONCLAVE,
     DEADLINE_S,
@@ -307,6 +308,32 @@ def test_several_client_urls_are_all_served(fixture: Fixture, seat: Seat) -> Non
     health = urllib.request.urlopen(f"http://127.0.0.1:{further}/health", timeout=DEADLINE_S)
     assert json.load(health)["health"] == "true"
     assert seat.etcdctl.done("endpoint", "health")
+
+
+def test_certificate_is_shown_and_one_is_asked_for(
+    either: Fixture, seat: Seat, tmp_path: Path
+) -> None:
+    papers = Papers(tmp_path / "papers")
+    url = seat.client_url.replace("http:", "https:")
+    plain = [flag for flag in seat.flags() if "client-urls" not in flag]
+    started = either.start(
+        *plain,
+        f"--listen-client-urls={url}",
+        f"--advertise-client-urls={url}",
+        f"--cert-file={papers.cert}",
+        f"--key-file={papers.key}",
+        f"--trusted-ca-file={papers.ca}",
+        "--client-cert-auth",
+    )
+    started.line("serving client traffic securely")
+    ctl, trust = Etcdctl([url]), f"--cacert={papers.ca}"
+
+    shown = ctl.run(
+        [trust, f"--cert={papers.client_cert}", f"--key={papers.client_key}", "get", "a"]
+    )
+    hidden = ctl.run([trust, "--command-timeout=1s", "get", "a"])
+
+    assert (shown.code, hidden.code) == (0, 1)
 
 
 def test_readiness_is_told_to_an_init_daemon(fixture: Fixture, seat: Seat) -> None:

@@ -148,6 +148,15 @@ class Seat:
         document = json.loads(self.etcdctl.done("member", "list", "-w", "json"))
         return {member.get("name", ""): member for member in document["members"]}
 
+    def known(self, *names: str) -> dict[str, dict[str, Any]]:
+        """MemberList once it has these names, which a member publishes after its start."""
+
+        def looked() -> dict[str, dict[str, Any]]:
+            rows = self.members()
+            return rows if {*names} <= {*rows} else {}
+
+        return until(looked)
+
 
 def clean() -> dict[str, str]:
     """The environment without what would be taken for flags."""

@@ -34,6 +34,8 @@ EXIT_USAGE = 2
 INIT = 1
 """The process id whose signals have no default."""
 NAME = "conclave-etcd"
+SECURE = "serving client traffic securely"
+INSECURE = "serving client traffic insecurely; this is strongly discouraged!"
 
 
 def main() -> NoReturn:
@@ -71,6 +73,11 @@ def start(words: Sequence[str], given: Given, journal: Journal) -> int:
     """Start the member; returns the exit code, unless a signal ends it."""
     for message, facts in given.warnings:
         journal.write("warn", message, facts)
+    if given.said & {"cert-file", "key-file"}:
+        for url in given.urls("listen-client-urls"):
+            if not url.secure:
+                what = "scheme is http while key and cert files are present; ignoring them"
+                journal.write("warn", what, {"client-url": url.text})
     try:
         settings = settle(given)
         targets = open_targets(settings.log_outputs)
@@ -152,9 +159,7 @@ def tell_ready(journal: Journal, settings: Settings) -> None:
     for url in settings.client_urls:
         journal.write("info", "ready to serve client requests")
         facts = {"traffic": "grpc+http", "address": url.address}
-        journal.write(
-            "info", "serving client traffic insecurely; this is strongly discouraged!", facts
-        )
+        journal.write("info", SECURE if url.secure else INSECURE, facts)
 
 
 def notify(journal: Journal) -> None:

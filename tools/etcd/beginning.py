@@ -71,6 +71,7 @@ def node_config(settings: Settings, place: Place, record: Record) -> NodeConfig:
         bootstrap=not record.served,
         join=record.join,
         campaign_first=first == founding.member_id and not record.served and not record.join,
+        tls=settings.tls,
         ticks=settings.ticks,
         limits=settings.limits,
     )

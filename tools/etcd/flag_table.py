@@ -92,11 +92,8 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
             ("strict-reconfig-check", SWITCH, "true"),
             ("pre-vote", SWITCH, "true"),
         ),
-        *_idle(
-            ABSENT,
-            ("auto-compaction-retention", TEXT, "0"),
-            ("auto-compaction-mode", TEXT, "periodic"),
-        ),
+        Flag("auto-compaction-retention", TEXT, "0", "History that is kept; 0 = all of it."),
+        Flag("auto-compaction-mode", TEXT, "periodic", "periodic, or revision: what is counted."),
         *_refused(
             OTHER_BEGINNING,
             ("discovery", TEXT, ""),
@@ -123,12 +120,12 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
         ),
     ),
     "Security": (
+        Flag("cert-file", TEXT, "", "The certificate that clients are shown."),
+        Flag("key-file", TEXT, "", "Its key."),
+        Flag("client-cert-auth", SWITCH, "false", "Clients have to show a certificate."),
+        Flag("trusted-ca-file", TEXT, "", "Who vouches for the clients."),
         *_idle(
             ABSENT,
-            ("cert-file", TEXT, ""),
-            ("key-file", TEXT, ""),
-            ("client-cert-auth", SWITCH, "false"),
-            ("trusted-ca-file", TEXT, ""),
             ("client-cert-file", TEXT, ""),
             ("client-key-file", TEXT, ""),
             ("client-crl-file", TEXT, ""),

@@ -12,10 +12,12 @@ from typing import Any
 
 from node.config import Limits, Ticks
 from node.errors import ConfigError
+from node.retention_text import parse_retention
 from tools.etcd.errors import Refused
 from tools.etcd.flag import Given
 from tools.etcd.url import Url, read_members, texts
 from transport.route import loopback_address
+from transport.tls.files import ServerFiles
 
 TICK_MS_MAX = 10
 """Finer than any timeout that makes sense, and cheap."""
@@ -49,6 +51,8 @@ class Settings:
     """Join a cluster that runs."""
     ticks: Ticks
     limits: Limits
+    tls: ServerFiles | None
+    """What clients are shown; None = they are served in the clear."""
     log_level: str
     log_format: str
     log_outputs: tuple[str, ...]
@@ -69,7 +73,6 @@ def settle(given: Given) -> Settings:
         raise Refused(
             "--advertise-client-urls is required when --listen-client-urls is set explicitly"
         )
-    _check_plain("client", client_urls)
     name = given.text("name")
     return Settings(
         name=name,
@@ -84,6 +87,7 @@ def settle(given: Given) -> Settings:
         existing=given.text("initial-cluster-state") == "existing",
         ticks=_ticks(given.number("heartbeat-interval"), given.number("election-timeout")),
         limits=_limits(given),
+        tls=_tls(given, client_urls),
         log_level=_one_of("log-level", given.text("log-level"), LEVELS),
         log_format=_one_of("log-format", given.text("log-format"), LOG_FORMATS),
         log_outputs=_log_outputs(given),
@@ -167,9 +171,11 @@ def _limits(given: Given) -> Limits:
         changes["log_entries_kept"] = min(Limits().log_entries_kept, entries // 2)
     if quota := given.number("quota-backend-bytes"):
         changes["quota_backend_bytes"] = quota
+    mode = changes["auto_compaction_mode"] = given.text("auto-compaction-mode")
     try:
-        return Limits(**changes)
-    except ConfigError as error:
+        retention = parse_retention(mode, given.text("auto-compaction-retention"))
+        return Limits(**changes, auto_compaction_retention=retention)
+    except (ConfigError, ValueError) as error:
         raise Refused(str(error), "smaller values") from error
 
 
@@ -194,13 +200,32 @@ def _check_hosts(flag: str, urls: Sequence[Url]) -> None:
             raise Refused(f'--{flag} "{listed}" must be "host:port" (unexpected empty host)')
 
 
-def _check_plain(what: str, urls: Sequence[Url]) -> None:
-    """Serving in the clear what was asked for with TLS would give secrets away."""
+def _tls(given: Given, urls: Sequence[Url]) -> ServerFiles | None:
+    """The certificate, where the URLs ask for one. Serving in the clear what was asked for with TLS
+    would give secrets away, so all are served alike or not at all."""
     for url in urls:
         if url.unix:
-            raise Refused(f"{what} URL {url.text} is not served: no unix sockets", "a TCP port")
-        if url.secure:
-            raise Refused(f"{what} URL {url.text} is not served: no TLS yet", "an http:// URL")
+            raise Refused(f"client URL {url.text} is not served: no unix sockets", "a TCP port")
+    secure = [url for url in urls if url.secure]
+    if not secure:
+        return None
+    if len(secure) < len(urls):
+        listed = ",".join(texts(urls))
+        raise Refused(f"client URLs {listed} are not served: some with TLS, some without")
+    files = ServerFiles(
+        cert_file=given.text("cert-file"),
+        key_file=given.text("key-file"),
+        trusted_ca_file=given.text("trusted-ca-file"),
+        client_cert_auth=given.switch("client-cert-auth"),
+    )
+    if not files.cert_file or not files.key_file:
+        raise Refused(
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url "
+            f"{secure[0].text} with HTTPS scheme"
+        )
+    if files.client_cert_auth and not files.trusted_ca_file:
+        raise Refused("--client-cert-auth needs --trusted-ca-file: who vouches for the clients")
+    return files
 
 
 def _one_of(flag: str, value: str, choices: Sequence[str]) -> str:

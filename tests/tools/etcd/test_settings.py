@@ -16,8 +16,11 @@ from tools.etcd.founding import Founder, Founding, check_new, cluster_id, found,
 from tools.etcd.place import Place, Record
 from tools.etcd.settings import Settings, settle
 from tools.etcd.url import Url, read_members, read_urls, texts
+from transport.tls.files import ServerFiles
 
 ONE, TWO, THREE = (f"http://127.0.0.1:{port}" for port in (1, 2, 3))
+
+HTTPS = [f"--{what}-client-urls=https://127.0.0.1:1" for what in ("listen", "advertise")]
 
 
 def settled(*words: str) -> Settings:
@@ -85,11 +88,41 @@ def test_limits_that_are_named_count() -> None:
         (["--log-format=xml"], "--log-format"),
         (["--max-request-bytes=99999999"], "limits contradict each other"),
         (["--advertise-client-urls=http://:1"], "unexpected empty host"),
+        (["--auto-compaction-mode=never"], "auto-compaction-mode"),
+        (["--auto-compaction-retention=soon"], "auto-compaction-retention"),
+        ([*HTTPS, "--cert-file=c"], "must be provided for client url https://127.0.0.1:1"),
+        ([*HTTPS, "--cert-file=c", "--key-file=k", "--client-cert-auth"], "--trusted-ca-file"),
+        (
+            [
+                "--listen-client-urls=http://127.0.0.1:1,https://127.0.0.1:2",
+                "--advertise-client-urls=http://127.0.0.1:1",
+            ],
+            "some with TLS, some without",
+        ),
     ],
 )
 def test_refused(words: list[str], text: str) -> None:
     with pytest.raises(Refused, match=text):
         settled(*words)
+
+
+def test_history_is_compacted_as_the_flags_say() -> None:
+    periodic = settled("--auto-compaction-retention=30m").limits
+    revision = settled("--auto-compaction-mode=revision", "--auto-compaction-retention=1000").limits
+
+    assert (periodic.auto_compaction_mode, periodic.auto_compaction_retention) == ("periodic", 1800)
+    assert (revision.auto_compaction_mode, revision.auto_compaction_retention) == ("revision", 1000)
+
+
+def test_certificate_counts_where_a_url_asks_for_it() -> None:
+    papers = ["--cert-file=c", "--key-file=k"]
+    authority = ["--trusted-ca-file=a", "--client-cert-auth"]
+
+    assert settled(*papers).tls is None
+    assert settled(*HTTPS, *papers).tls == ServerFiles(cert_file="c", key_file="k")
+    assert settled(*HTTPS, *papers, *authority).tls == ServerFiles(
+        cert_file="c", key_file="k", trusted_ca_file="a", client_cert_auth=True
+    )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "127.0.0.1"])
