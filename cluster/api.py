@@ -22,8 +22,14 @@ from typing import Any, Self
 
 from cluster.client import ClusterClient, launch
 from cluster.config import ClusterConfig
-from cluster.document import Event, NodeDocument, StatusDocument
+from cluster.document import (
+    Event,
+    NodeDocument,
+    StatusDocument,
+    TlsDocument,
+)
 from cluster.errors import NoSuchNode, NotRunning, WaitTimeout
+from cluster.variables import etcdctl_variables
 
 FINDING_S = 30.0
 LOOK_MS = 25
@@ -46,7 +52,7 @@ class NodeHandle:
 
     @property
     def endpoint(self) -> str:
-        """host:port of its client endpoint."""
+        """Its client endpoint: host:port, with TLS https://host:port."""
         return self.status["client"]
 
     def start(self) -> Self:
@@ -120,7 +126,8 @@ class Cluster:
         """Start a cluster, or find it running; returns when a write was committed.
 
         Args:
-            settings: other fields of `ClusterConfig`, such as `ephemeral=True`.
+            settings: other fields of `ClusterConfig`, such as `ephemeral=True`, or
+                `tls=ClusterTls(own=True)` for certificates of its own.
 
         Raises:
             StartFailed, WaitTimeout, Held, PortHeld: as `launch`.
@@ -167,12 +174,17 @@ class Cluster:
 
     @property
     def endpoints(self) -> list[str]:
-        """host:port of every node."""
+        """host:port of every node; with TLS https://host:port."""
         return self.status()["endpoints"]
+
+    @property
+    def tls(self) -> TlsDocument | None:
+        """Whom a client has to trust, and what to show; None = plain text."""
+        return self.status()["tls"]
 
     def env(self) -> dict[str, str]:
         """What etcd's tools read."""
-        return {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": ",".join(self.endpoints)}
+        return etcdctl_variables(self.status())
 
     def select(self, selector: str) -> list[NodeHandle]:
         """The nodes that a selector means now."""

@@ -10,6 +10,7 @@ reads this on its fast path.
       supervisor.lock  flock, holder's pid   pid            flock, the supervisor's pid
       events.jsonl   supervisor.log          <member>.<n>   peer sockets
       started.json   who has ever served
+      tls/           certificates of its own
       n1/db n1/log …
       removed/n2-<id>/  what a removed node left
 """
@@ -28,6 +29,7 @@ from typing import Any, Literal, get_args
 from cluster.errors import BadRequest, Conflict
 from cluster.limits import ClusterLimits
 from cluster.limits import require as _require
+from cluster.tls import PLAIN, ClusterTls
 
 FORMAT_VERSION = 1
 NODES_MAX = 16
@@ -63,6 +65,8 @@ class ClusterConfig(ClusterLimits):
     """An etcd snapshot that the cluster begins with; "" = an empty keyspace."""
     seed_digest: str = ""
     """SHA-256 of that file, noted when the cluster is created."""
+    tls: ClusterTls = PLAIN
+    """How clients are spoken with; plain text by default."""
     tick_ms: int = 10
     heartbeat_ticks: int = 5
     election_ticks: int = 50
@@ -106,6 +110,8 @@ class ClusterConfig(ClusterLimits):
         Raises:
             BadRequest: a field is unknown, or a value is of another type or refused.
         """
+        if "tls" in document:
+            document = {**document, "tls": ClusterTls.from_document(document["tls"])}
         unknown = set(document) - {field.name for field in fields(cls)}
         _require(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
         for field in fields(cls):

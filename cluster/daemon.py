@@ -39,6 +39,7 @@ from cluster.state import LIVE
 from cluster.status import status_document
 from cluster.supervisor import Supervisor
 from cluster.table import Node
+from cluster.tls import Credentials, prepare
 from cluster.usage import Meter, Usage
 from cluster.verbs import Verbs
 from cluster.zygote import Zygote, become_subreaper
@@ -60,13 +61,16 @@ class Daemon:
         reservation: Reservation,
         zygote: Zygote,
         program: Program,
+        credentials: Credentials | None,
     ) -> None:
         self._config = config
+        self._tls = credentials.document() if credentials is not None else None
         self._program = program
         self._paths = paths
         self.events = EventLog(paths.events, time.time, time.monotonic)
         record = ServiceRecord(paths.started, self.events)
-        self._roll = Roll(config, identity, paths, reservation, record)
+        server = credentials.server if credentials is not None else None
+        self._roll = Roll(config, identity, paths, reservation, record, server)
         self._forker = Forker(zygote, program.enter, self._payload, self._tell)
         self.supervisor = Supervisor(
             config, self._roll.rows(), self.events, self._forker.fork, self._probe
@@ -170,7 +174,9 @@ class Daemon:
         }
         self._meter.keep([node.child.pid for node in nodes if node.child])
         now_ns = time.monotonic_ns()
-        return status_document(self.supervisor, self._paths, self._forker.pid, usage, now_ns)
+        return status_document(
+            self.supervisor, self._paths, self._forker.pid, usage, now_ns, self._tls
+        )
 
     def history(self) -> HistoryDocument:
         """The leaders of all runs that the event file knows."""
@@ -276,8 +282,12 @@ def _occupied(
     wipe = wanted.ephemeral
     try:
         config, identity = _settle(wanted, paths)
+        credentials = prepare(config.tls, paths.data, config.name, config.host)
+        configuration.save(paths.config, config, identity)
+        if credentials is not None:
+            program = program.secured(credentials.client)
         reservation = choose(paths.ports, config.host, config.nodes, config.port_base)
-        daemon = Daemon(config, identity, paths, reservation, zygote, program)
+        daemon = Daemon(config, identity, paths, reservation, zygote, program, credentials)
         asyncio.run(daemon.run(progress, launched_at))
         reservation.close()
         wipe = daemon.wipe
@@ -286,13 +296,12 @@ def _occupied(
 
 
 def _settle(wanted: ClusterConfig, paths: ClusterPaths) -> tuple[ClusterConfig, Identity]:
-    """The stored identity, or a fresh one that is stored before anybody can use it."""
+    """The stored identity, or a fresh one, which is to be stored before anybody can use it."""
     stored = configuration.load(paths.config)
     if stored is None and wanted.seed_path:
         wanted = replace(wanted, seed_digest=_digest_of(wanted.seed_path))
     config = configuration.settle(wanted, stored[0] if stored else None)
     identity = stored[1] if stored else Identity.draw(config.names)
-    configuration.save(paths.config, config, identity)
     return config, identity
 
 

@@ -80,7 +80,7 @@ class NodeDocument(TypedDict):
     cpu_percent: float | None
     rss_bytes: int | None
     client: str
-    """host:port of its client endpoint."""
+    """Its client endpoint: host:port, with TLS https://host:port."""
     faults: list[str]
     age_ms: float | None
     """Since the node last wrote its figures; large for a paused or dead node."""
@@ -102,6 +102,20 @@ LinkDocument = TypedDict(
 )
 
 
+class TlsDocument(TypedDict):
+    """What clients of a cluster that speaks TLS have to be told; paths of PEM files."""
+
+    cacert: str
+    """Whom to trust."""
+    cert: str | None
+    key: str | None
+    """What to show; null = nothing is asked for."""
+    client_cert_auth: bool
+    """The common name of what is shown says which user it is."""
+    not_after: str
+    """When the first of the certificates expires, RFC 3339 UTC."""
+
+
 class StatusDocument(TypedDict):
     """conclave/status.v1."""
 
@@ -120,7 +134,9 @@ class StatusDocument(TypedDict):
     uptime_ms: float
     supervisor: SupervisorFigures
     endpoints: list[str]
-    """host:port of every node, in node order."""
+    """host:port of every node, in node order; with TLS https://host:port."""
+    tls: TlsDocument | None
+    """null = plain text."""
     directory: str
     settings: dict[str, int | str]
     """What every node was told, under the names of etcd's flags; durations in milliseconds."""

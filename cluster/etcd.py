@@ -1,9 +1,10 @@
 """The supervisor as a client of its own members: probe, hand-over, changes of the members.
 
-All block, and run on threads. The probe revokes a lease that cannot exist: it passes through Raft
-and the disks of a majority as any write does, to be refused where it is applied. It leaves nothing,
-does not move the revision, and no full store forbids it: a cluster whose NOSPACE alarm stands was
-once never ready again, because the probe was a lease granted.
+All block, and run on threads; `tls` is what to trust and to show at https:// endpoints. The probe
+revokes a lease that cannot exist: it passes through Raft and the disks of a majority as any write
+does, to be refused where it is applied. It leaves nothing, does not move the revision, and no full
+store forbids it: a cluster whose NOSPACE alarm stands was once never ready again, because the probe
+was a lease granted.
 """
 
 from __future__ import annotations
@@ -13,60 +14,67 @@ from collections.abc import Sequence
 from cluster.errors import ClusterError, Degraded, NotReady
 from node.client import CallFailed, ClientError, EtcdClient
 from transport.grpc import Status
+from transport.tls import ClientFiles
 
 NO_LEASE = 0
 """The one id that no lease can have."""
 PROBE_PATIENCE_S = 1.0
 
 
-def commit_write(endpoint: str) -> None:
+def commit_write(endpoint: str, tls: ClientFiles | None = None) -> None:
     """Commit one write through a member.
 
     Raises:
         ClusterError: it was not committed, as far as one can know.
     """
     try:
-        with EtcdClient([endpoint], timeout_s=PROBE_PATIENCE_S) as client:
+        with EtcdClient([endpoint], timeout_s=PROBE_PATIENCE_S, tls=tls) as client:
             client.lease_revoke(NO_LEASE)
     except ClientError as error:
         if not (isinstance(error, CallFailed) and error.status == Status.NOT_FOUND):
             raise ClusterError(f"probe write through {endpoint}: {error}") from error
 
 
-def move_leader(endpoint: str, member_id: int, timeout_s: float) -> None:
+def move_leader(
+    endpoint: str, member_id: int, timeout_s: float, tls: ClientFiles | None = None
+) -> None:
     """Ask the leading member at `endpoint` to hand over to another.
 
     Raises:
         ClusterError: it refused or did not answer.
     """
     try:
-        with EtcdClient([endpoint], timeout_s=timeout_s) as client:
+        with EtcdClient([endpoint], timeout_s=timeout_s, tls=tls) as client:
             client.move_leader(member_id)
     except ClientError as error:
         raise ClusterError(f"{endpoint} did not hand over: {error}") from error
 
 
-def add_learner(endpoints: Sequence[str], peer_url: str, timeout_s: float) -> int:
+def add_learner(
+    endpoints: Sequence[str], peer_url: str, timeout_s: float, tls: ClientFiles | None = None
+) -> int:
     """Make room for a member that has no vote yet; returns its id.
 
     Raises:
         Degraded: the members refuse it now. ClusterError: they refuse it, or did not answer.
     """
     try:
-        with EtcdClient(endpoints, timeout_s=timeout_s) as client:
+        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls) as client:
             return client.member_add([peer_url], learner=True)
     except ClientError as error:
         raise _refusal("add a member", error) from error
 
 
-def promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
+def promote(
+    endpoints: Sequence[str], member_id: int, timeout_s: float, tls: ClientFiles | None = None
+) -> None:
     """Give a learner a vote; no effect if it has one.
 
     Raises:
         NotReady: it has to catch up first. Degraded, ClusterError: as above.
     """
     try:
-        with EtcdClient(endpoints, timeout_s=timeout_s) as client:
+        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls) as client:
             client.member_promote(member_id)
     except ClientError as error:
         if str(error).endswith("can only promote a learner member"):
@@ -74,14 +82,16 @@ def promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
         raise _refusal(f"promote member {member_id:x}", error, repeatable=True) from error
 
 
-def remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
+def remove(
+    endpoints: Sequence[str], member_id: int, timeout_s: float, tls: ClientFiles | None = None
+) -> None:
     """Take a member out; no effect if it is out.
 
     Raises:
         Degraded, ClusterError: as above.
     """
     try:
-        with EtcdClient(endpoints, timeout_s=timeout_s) as client:
+        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls) as client:
             client.member_remove(member_id)
     except ClientError as error:
         if str(error).endswith("member not found"):

@@ -48,7 +48,7 @@ from cluster.exchange import request_json
 LOG_TAIL_LINES = 8
 UNDO_TIMEOUT_S = 10.0
 JOIN_PAUSE_S = 0.02
-OWN_DIRECTORIES = re.compile(r"n\d+|removed|drills")
+OWN_DIRECTORIES = re.compile(r"n\d+|removed|drills|tls|tls\.new")
 SIGNS = ("cluster.json", "supervisor.lock", "supervisor.log")
 OWN_FILES = frozenset(
     {
@@ -216,6 +216,7 @@ def _already_up(config: ClusterConfig, paths: ClusterPaths, deadline: float) -> 
     stored = load(paths.config)
     if stored is not None:
         check_beginning(config, stored[0])
+        _check_tls(config, stored[0])
     if config.nodes != len(status["nodes"]):
         raise Conflict(
             f"cluster {config.name!r} runs with {len(status['nodes'])} nodes, not {config.nodes}",
@@ -233,6 +234,16 @@ def _already_up(config: ClusterConfig, paths: ClusterPaths, deadline: float) -> 
             return None
     ms = (time.monotonic() - began) * 1e3
     return cast(Progress, {"phase": "already-up", "ms": ms, "status": status})
+
+
+def _check_tls(wanted: ClusterConfig, stored: ClusterConfig) -> None:
+    """Refuse to call a cluster "already up" that speaks otherwise with its clients."""
+    if wanted.tls != stored.tls:
+        how = "with TLS" if stored.tls.on else "without TLS"
+        raise Conflict(
+            f"cluster {stored.name!r} runs {how}, and not as was asked for now",
+            hint="conclave down first: its members take up another way only when they start",
+        )
 
 
 def _others_turn(error: Held, paths: ClusterPaths) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from cluster.config import ClusterConfig, ClusterPaths, Identity
 from node.config import Limits, MemberSpec, NodeConfig, Ticks
+from transport.tls import ServerFiles
 
 LOG_ENTRIES_KEPT_MAX = 5_000
 """Left for slow followers of a log that is cut, as in etcd."""
@@ -31,6 +33,7 @@ def node_config(
     *,
     bootstrap: bool,
     campaign_first: bool,
+    tls: ServerFiles | None = None,
 ) -> NodeConfig:
     """All that the process of node `name` is told.
 
@@ -38,11 +41,12 @@ def node_config(
         shared: by node name, for every node of the cluster.
         bootstrap: this node has never run before, so an empty data directory is expected.
         campaign_first: nobody leads, and this node need not wait for a timeout to notice.
+        tls: what the nodes show their clients; None = plain text.
     """
     return NodeConfig(
         cluster_id=identity.cluster_id,
         member_id=identity.member_id(name),
-        members=_members(config, identity, shared),
+        members=_members(config, identity, shared, "http" if tls is None else "https"),
         data_directory=str(paths.database(name)),
         run_directory=str(paths.runtime),
         log_path=str(paths.log(name)),
@@ -52,6 +56,7 @@ def node_config(
         seed_path=config.seed_path,
         seed_digest=config.seed_digest,
         campaign_first=campaign_first,
+        tls=tls,
         ticks=Ticks(
             tick_ms=config.tick_ms,
             heartbeat=config.heartbeat_ticks,
@@ -82,7 +87,10 @@ def node_limits(config: ClusterConfig) -> Limits:
 
 
 def _members(
-    config: ClusterConfig, identity: Identity, shared: dict[str, Shared]
+    config: ClusterConfig,
+    identity: Identity,
+    shared: dict[str, Shared],
+    scheme: Literal["http", "https"],
 ) -> tuple[MemberSpec, ...]:
     return tuple(
         MemberSpec(
@@ -90,6 +98,7 @@ def _members(
             name=name,
             client_host=config.host,
             client_port=shared[name].port,
+            client_scheme=scheme,
             arena_path=shared[name].arena_path,
         )
         for name, member in identity.members

@@ -12,42 +12,13 @@ from dataclasses import dataclass
 
 from cluster.entry import enter
 from cluster.zygote import Target
+from transport.tls import ClientFiles
 
 # The imports stand inside: their messages cost a start more than the supervisor itself.
 
 
 def _load() -> None:
     import cluster.etcd  # noqa: F401
-
-
-def _commit_write(endpoint: str) -> None:
-    from cluster.etcd import commit_write
-
-    commit_write(endpoint)
-
-
-def _move_leader(endpoint: str, member_id: int, timeout_s: float) -> None:
-    from cluster.etcd import move_leader
-
-    move_leader(endpoint, member_id, timeout_s)
-
-
-def _add_learner(endpoints: Sequence[str], peer_url: str, timeout_s: float) -> int:
-    from cluster.etcd import add_learner
-
-    return add_learner(endpoints, peer_url, timeout_s)
-
-
-def _promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
-    from cluster.etcd import promote
-
-    promote(endpoints, member_id, timeout_s)
-
-
-def _remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
-    from cluster.etcd import remove
-
-    remove(endpoints, member_id, timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +40,45 @@ class Program:
     Raises:
         ClusterError: it refused or did not answer.
     """
-    add_learner: Callable[[Sequence[str], str, float], int] = _add_learner
-    promote: Callable[[Sequence[str], int, float], None] = _promote
-    remove: Callable[[Sequence[str], int, float], None] = _remove
+    add_learner: Callable[[Sequence[str], str, float], int]
+    promote: Callable[[Sequence[str], int, float], None]
+    remove: Callable[[Sequence[str], int, float], None]
     """Change the members through one of the endpoints, as `cluster.etcd` says."""
+    secured: Callable[[ClientFiles], Program]
+    """The same, for members that speak TLS."""
 
 
-NODE = Program(enter, _load, _commit_write, _move_leader)
+def node_program(tls: ClientFiles | None = None) -> Program:
+    """The nodes of this package; `tls` is what their supervisor trusts and shows."""
+
+    def commit_write(endpoint: str) -> None:
+        from cluster import etcd
+
+        etcd.commit_write(endpoint, tls)
+
+    def move_leader(endpoint: str, member_id: int, timeout_s: float) -> None:
+        from cluster import etcd
+
+        etcd.move_leader(endpoint, member_id, timeout_s, tls)
+
+    def add_learner(endpoints: Sequence[str], peer_url: str, timeout_s: float) -> int:
+        from cluster import etcd
+
+        return etcd.add_learner(endpoints, peer_url, timeout_s, tls)
+
+    def promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
+        from cluster import etcd
+
+        etcd.promote(endpoints, member_id, timeout_s, tls)
+
+    def remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
+        from cluster import etcd
+
+        etcd.remove(endpoints, member_id, timeout_s, tls)
+
+    return Program(
+        enter, _load, commit_write, move_leader, add_learner, promote, remove, node_program
+    )
+
+
+NODE = node_program()

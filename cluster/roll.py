@@ -25,6 +25,7 @@ from cluster.record import ServiceRecord
 from cluster.table import Node
 from node.telemetry import StatusPageReader, create_page
 from transport.arena import create_arena
+from transport.tls import ServerFiles
 
 
 class Roll:
@@ -37,8 +38,9 @@ class Roll:
         paths: ClusterPaths,
         reservation: Reservation,
         record: ServiceRecord,
+        tls: ServerFiles | None = None,
     ) -> None:
-        """Make the shared memory of everybody on it.
+        """Make the shared memory of everybody on it; `tls` are the papers that all of them show.
 
         Raises:
             StartFailed: there is not enough memory.
@@ -48,6 +50,7 @@ class Roll:
         self._paths = paths
         self._reservation = reservation
         self._record = record
+        self._tls = tls
         self._pages = Pages()
         self._shared = {name: self._share(name) for name, _ in identity.members}
 
@@ -108,6 +111,7 @@ class Roll:
             name,
             bootstrap=not self._record.has_served(name),
             campaign_first=name == self.config.first_leader and not anybody_serves,
+            tls=self._tls,
         )
         return msgspec.msgpack.encode(told)
 
@@ -129,10 +133,11 @@ class Roll:
 
     def _row(self, name: str, member_id: int, *, learner: bool = False) -> Node:
         shared = self._shared[name]
+        scheme = "" if self._tls is None else "https://"
         return Node(
             name=name,
             member_id=member_id,
-            endpoint=f"{self.config.host}:{shared.port}",
+            endpoint=f"{scheme}{self.config.host}:{shared.port}",
             page=StatusPageReader(shared.page_path),
             learner=learner,
         )

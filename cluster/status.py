@@ -18,6 +18,7 @@ from cluster.document import (
     NodeDocument,
     RoundTrip,
     StatusDocument,
+    TlsDocument,
 )
 from cluster.limits import ClusterLimits, flag_of
 from cluster.policy import ExitClass
@@ -58,12 +59,14 @@ def status_document(
     zygote_pid: int | None,
     usage: Mapping[str, Usage],
     now_ns: int,
+    tls: TlsDocument | None = None,
 ) -> StatusDocument:
     """The whole cluster at this moment.
 
     Args:
         usage: processor and memory figures by node name.
         now_ns: monotonic clock, the one that pages are written with.
+        tls: what clients have to be told; None = plain text.
     """
     nodes = supervisor.nodes
     looks = [look_at(node, now_ns, usage.get(node.name, NOTHING)) for node in nodes]
@@ -92,6 +95,7 @@ def status_document(
             "zygote_pid": zygote_pid,
         },
         "endpoints": [node.endpoint for node in nodes],
+        "tls": tls,
         "directory": str(paths.data),
         "settings": settings_of(supervisor.config),
         "nodes": [_node(supervisor, look, commit, links, now_ns) for look in looks],

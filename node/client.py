@@ -6,80 +6,67 @@ A call that was sent and then lost its connection is tried again elsewhere only 
 may have been committed, and the caller alone knows what that means to him. A watch goes on at
 another endpoint from the revision after the last one seen, as etcd's own client does.
 
-No TLS, no users, no background keep-alives: other clients exist for that.
+An endpoint that begins with https:// is dialled over TLS; what it shows must be for the host that
+was dialled, and vouched for by who is trusted. No users, no background keep-alives: other clients
+exist for that.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from node.client_link import (
+    Address,
+    CallFailed,
+    ClientError,
+    Link,
+    Unreachable,
+    tls_context,
+    why,
+)
 from node.proto import rpc
 from transport.errors import ConnectionLost
-from transport.grpc import (
-    CallEnded,
-    ClientEvent,
-    ConnectionClosed,
-    Draining,
-    GrpcClient,
-    MessageReceived,
-    ResponseStarted,
-    Status,
-    UnaryReply,
-)
+from transport.grpc import CallEnded, MessageReceived, ResponseStarted, Status
+from transport.tls.files import ClientFiles
 
-_RECEIVE_BYTES: Final = 256 * 1024
+__all__ = ["Address", "CallFailed", "ClientError", "EtcdClient", "Unreachable"]
+
 _PAUSE_S: Final = 0.02
 """Between two attempts, so that a server that hangs up at once is not hammered."""
-
-
-class ClientError(Exception):
-    """Root of what a call of this client can end with."""
-
-
-class Unreachable(ClientError):
-    """No endpoint took the connection, or it was lost before the answer came.
-
-    Of a write that was lost on its way back nobody here knows whether it was committed.
-    """
-
-
-class CallFailed(ClientError):
-    """The server, or the deadline, ended the call with a status other than OK."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        """A `transport.grpc.Status`."""
-        self.text = text
-        """etcd's own words, "etcdserver: …"."""
 
 
 class EtcdClient:
     """Calls to whichever endpoint is reachable. Use as a context manager, or `close` it.
 
     Args:
-        endpoints: "host:port" or "http://host:port", in the order of preference.
+        endpoints: "host:port", with http:// or https:// before it, in the order of preference.
         timeout_s: patience with each call, connecting included; a watch has it until it stands.
+        tls: who is trusted and what is shown at https:// endpoints; None = the system's trust.
 
     Every call raises Unreachable or CallFailed.
     """
 
-    def __init__(self, endpoints: Sequence[str], *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], *, timeout_s: float = 5.0, tls: ClientFiles | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         Raises:
-            ClientError: an endpoint is no endpoint.
+            ClientError: an endpoint is no endpoint, or a file of `tls` is no use.
         """
-        self._addresses = [_address(endpoint) for endpoint in endpoints]
+        self._addresses = [Address.parse(endpoint) for endpoint in endpoints]
         if not self._addresses:
             raise ClientError("no endpoints")
+        secure = any(address.secure for address in self._addresses)
+        self._context = tls_context(tls) if secure else None
         self._timeout = timeout_s
         self._preferred = 0
-        self._link: _Link | None = None
+        self._link: Link | None = None
+        self._loss = ""
+        """Why the last connection was lost, if anybody said so."""
 
     def __enter__(self) -> Self:
         """Give the client itself."""
@@ -231,7 +218,8 @@ class EtcdClient:
         try:
             return self._call(method, request, time.monotonic() + self._timeout)
         except ConnectionLost as lost:
-            raise Unreachable("the connection was lost before the answer came") from lost
+            text = "the connection was lost before the answer came"
+            raise Unreachable(f"{text}: {lost}" if str(lost) else text) from lost
 
     def _call(self, method: str, request: bytes, deadline: float) -> bytes:
         """Make a call. Raises ConnectionLost once its connection is of no more use."""
@@ -240,30 +228,31 @@ class EtcdClient:
             self._link = self._connect(deadline)
         try:
             return self._link.call(f"/etcdserverpb.{method}", request, deadline)
-        except ConnectionLost:
+        except ConnectionLost as lost:
             self._preferred += 1
+            self._loss = str(lost)
             self.close()
             raise
         except BaseException:
             self.close()
             raise
 
-    def _connect(self, deadline: float) -> _Link:
+    def _connect(self, deadline: float) -> Link:
         """Open a connection to the first endpoint that takes it."""
         reasons = []
         for _ in self._addresses:
-            host, port = self._addresses[self._preferred % len(self._addresses)]
+            address = self._addresses[self._preferred % len(self._addresses)]
             left = deadline - time.monotonic()
             if left <= 0:
                 break
             try:
-                return _Link(socket.create_connection((host, port), left), f"{host}:{port}")
+                return Link(address, left, self._context)
             except OSError as error:
-                reasons.append(f"{host}:{port}: {error.strerror or error}")
+                reasons.append(f"{address}: {why(error)}")
                 self._preferred += 1
-        raise Unreachable("; ".join(reasons) or "no endpoint answered in time")
+        raise Unreachable("; ".join(reasons) or self._loss or "no endpoint answered in time")
 
-    def _reconnect(self, deadline: float) -> _Link:
+    def _reconnect(self, deadline: float) -> Link:
         """Keep trying to connect: endpoints may come back."""
         while True:
             try:
@@ -274,88 +263,8 @@ class EtcdClient:
                 time.sleep(_PAUSE_S)
 
 
-class _Link:
-    """One connection with the codec's client role on it."""
-
-    def __init__(self, opened: socket.socket, authority: str) -> None:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = opened
-        self._grpc = GrpcClient(authority)
-        self._going_away = False
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def fresh(self) -> bool:
-        """Say whether a call may still be put on a connection that was idle meanwhile."""
-        self._socket.settimeout(0)
-        try:
-            self._take(self._socket.recv(_RECEIVE_BYTES))
-        except BlockingIOError:
-            pass
-        except (OSError, ConnectionLost):
-            return False
-        return not self._going_away
-
-    def call(self, path: str, request: bytes, deadline: float) -> bytes:
-        """Make one call with one answer.
-
-        Raises:
-            ConnectionLost: nobody knows how it ended.
-            CallFailed: it ended badly.
-        """
-        call_id = self._grpc.unary(path, request, timeout=max(deadline - time.monotonic(), 1e-3))
-        answer: bytes | None = None
-        while True:
-            for event in self.turn(deadline):
-                match event:
-                    case UnaryReply(ended, message) if ended == call_id:
-                        return message
-                    case MessageReceived(receiver, message) if receiver == call_id:
-                        answer = message
-                    case CallEnded(ended, status, text) if ended == call_id:
-                        return _outcome(answer, status, text)
-
-    def open_watch(self, request: rpc.WatchCreateRequest) -> None:
-        """Start the one stream of a connection that is used for a watch."""
-        call_id = self._grpc.start("/etcdserverpb.Watch/Watch")
-        message = rpc.WatchRequest(create_request=request)
-        self._grpc.send(call_id, message.SerializeToString())
-
-    def turn(self, deadline: float | None) -> list[ClientEvent]:
-        """Send what waits, then wait for bytes; None = for ever.
-
-        Raises:
-            ConnectionLost: the connection ended.
-            CallFailed: the deadline passed.
-        """
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise CallFailed(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
-        self._socket.settimeout(left)
-        try:
-            self._socket.sendall(self._grpc.data_to_send())
-            return self._take(self._socket.recv(_RECEIVE_BYTES))
-        except TimeoutError as error:
-            text = "context deadline exceeded"
-            raise CallFailed(Status.DEADLINE_EXCEEDED, text) from error
-        except OSError as error:
-            raise ConnectionLost from error
-
-    def _take(self, data: bytes) -> list[ClientEvent]:
-        if not data:
-            raise ConnectionLost
-        events = self._grpc.receive(data, time.monotonic())
-        for event in events:
-            if isinstance(event, ConnectionClosed):
-                raise ConnectionLost(event.reason)
-            if isinstance(event, Draining):
-                self._going_away = True
-        return events
-
-
 def _follow(
-    link: _Link, request: rpc.WatchCreateRequest, deadline: float
+    link: Link, request: rpc.WatchCreateRequest, deadline: float
 ) -> Iterator[rpc.WatchResponse]:
     """Give the responses of one watch on one connection, until that is lost."""
     link.open_watch(request)
@@ -382,23 +291,3 @@ def _next_revision(request: rpc.WatchCreateRequest, response: rpc.WatchResponse)
     if response.created and request.start_revision:
         return int(request.start_revision)
     return max(seen, int(request.start_revision))
-
-
-def _outcome(answer: bytes | None, status: int, text: str) -> bytes:
-    if status == Status.OK and answer is not None:
-        return answer
-    if status == Status.OK:
-        raise CallFailed(Status.INTERNAL, "the call ended without an answer")
-    raise CallFailed(status, text)
-
-
-def _address(endpoint: str) -> tuple[str, int]:
-    """Split an endpoint.
-
-    Raises:
-        ClientError: it is none.
-    """
-    host, _, port = endpoint.removeprefix("http://").rstrip("/").rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ClientError(f"not an endpoint, host:port is: {endpoint!r}")
-    return host.strip("[]"), int(port)

@@ -246,7 +246,9 @@ def test_write_that_lost_its_connection_is_not_repeated(
         client.put(rpc.PutRequest(key=b"a"))
 
 
-@pytest.mark.parametrize("endpoint", ["", "localhost", "https://localhost:2379", "a:b", "/x:1/"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "localhost", "https://localhost", "ftp://a:1", "a:b", "/x:1/"]
+)
 def test_endpoint_that_is_none(endpoint: str) -> None:
     with pytest.raises(ClientError, match="not an endpoint"):
         EtcdClient([endpoint])

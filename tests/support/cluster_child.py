@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,7 +23,7 @@ import msgspec
 
 from cluster.entry import Descriptor, leave_parents
 from cluster.errors import ClusterError
-from cluster.program import Program
+from cluster.program import NODE
 from node.config import NodeConfig
 from node.telemetry import RoleCode, Status, StatusPage
 
@@ -156,4 +157,4 @@ def load() -> None:
     """Nothing to load."""
 
 
-TINY = Program(enter, load, commit_write, move_leader)
+TINY = replace(NODE, enter=enter, load=load, commit_write=commit_write, move_leader=move_leader)

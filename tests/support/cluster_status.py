@@ -23,6 +23,7 @@ def status_of(
         "uptime_ms": 1.0,
         "supervisor": {"pid": 1, "loop_lag_ms": 0.0, "zygote_pid": 2},
         "endpoints": [row["client"] for row in rows],
+        "tls": None,
         "directory": "/data",
         "settings": {},
         "nodes": rows,

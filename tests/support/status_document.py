@@ -55,6 +55,7 @@ def status_document(*nodes: NodeDocument, **facts: Any) -> StatusDocument:
         "uptime_ms": 252_000.0,
         "supervisor": {"pid": 100, "loop_lag_ms": 0.2, "zygote_pid": 101},
         "endpoints": [node["client"] for node in chosen],
+        "tls": None,
         "directory": "/tmp/data/default",
         "settings": {"quota-backend-bytes": 0},
         "nodes": chosen,

@@ -19,11 +19,12 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from tools.bench.errors import BenchFailed
+from tools.bench.place import Place, places_of
 from tools.bench.plan import PATHS, Plan, Requests
 from tools.bench.report import Report, make_report
 from tools.bench.watch_load import measure_watch
 from transport.errors import ConnectionLost, StreamsExhausted
-from transport.grpc import CallEnded, ConnectionClosed, GrpcClient, UnaryReply
+from transport.grpc import CallEnded, ConnectionClosed, UnaryReply
 
 _PAUSE_S: Final = 0.02
 """Between a failure and the next try of the same client."""
@@ -67,12 +68,12 @@ class Run:
 class LoadConnection(asyncio.Protocol):
     """One connection with its share of the clients."""
 
-    def __init__(self, run: Run, endpoint: str, clients: int) -> None:
+    def __init__(self, run: Run, place: Place, clients: int) -> None:
         self._run = run
-        self._endpoint = endpoint
+        self._place = place
         self._clients = clients
         self._in_flight: dict[int, float] = {}
-        self._grpc = GrpcClient(endpoint)
+        self._grpc = place.codec()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._going = False
@@ -83,9 +84,8 @@ class LoadConnection(asyncio.Protocol):
         Raises:
             OSError: the endpoint does not take it.
         """
-        host, _, port = self._endpoint.rpartition(":")
-        self._grpc = GrpcClient(self._endpoint)
-        await self._loop.create_connection(lambda: self, host.strip("[]"), int(port))
+        self._grpc = self._place.codec()
+        await self._place.connect(self)
 
     @property
     def in_flight(self) -> int:
@@ -188,8 +188,9 @@ class LoadConnection(asyncio.Protocol):
 async def _measure(plan: Plan) -> Report:
     finished = asyncio.Event()
     run = Run(plan, finished.set)
+    places = places_of(plan)
     connections = [
-        LoadConnection(run, plan.endpoints[number % len(plan.endpoints)], share)
+        LoadConnection(run, places[number % len(places)], share)
         for number, share in enumerate(plan.shares)
     ]
     try:

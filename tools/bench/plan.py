@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from node.proto import rpc
+from transport.tls import ClientFiles
 
 Workload = Literal["put", "range", "range-serializable", "txn-put", "watch"]
 WORKLOADS: Final[tuple[Workload, ...]] = get_args(Workload)
@@ -31,7 +32,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     endpoints: tuple[str, ...]
-    """host:port; connections go round them."""
+    """host:port, with TLS https://host:port; connections go round them."""
+    tls: ClientFiles | None = None
+    """Whom to trust and what to show at https:// endpoints."""
     workload: Workload = "put"
     clients: int = 1
     """Requests in flight at any time; for "watch" the watchers of one key."""

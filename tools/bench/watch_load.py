@@ -13,9 +13,10 @@ from typing import Final, cast
 
 from node.proto import rpc
 from tools.bench.errors import BenchFailed
+from tools.bench.place import Place, places_of
 from tools.bench.plan import PATHS, Plan, Requests
 from tools.bench.report import Report, make_report
-from transport.grpc import CallEnded, ConnectionClosed, GrpcClient, MessageReceived
+from transport.grpc import CallEnded, ConnectionClosed, MessageReceived
 
 _CREATED_WAIT_S: Final = 30.0
 
@@ -55,9 +56,9 @@ class Stage:
 class WatchConnection(asyncio.Protocol):
     """One connection with some watchers; also the writer's, which has none."""
 
-    def __init__(self, stage: Stage, authority: str, watchers: int, key: bytes) -> None:
+    def __init__(self, stage: Stage, place: Place, watchers: int, key: bytes) -> None:
         self._stage = stage
-        self._grpc = GrpcClient(authority)
+        self._grpc = place.codec()
         self._watchers = watchers
         self._key = key
         self._writes: set[int] = set()
@@ -103,24 +104,23 @@ async def measure_watch(plan: Plan) -> Report:
     Raises:
         BenchFailed: the watchers could not be set up.
     """
-    loop = asyncio.get_running_loop()
+    places = places_of(plan)
     stage = Stage(plan.clients)
     requests = Requests(plan, bytes(plan.key_bytes))
     key = plan.prefix + bytes(plan.key_bytes)
     connections: list[WatchConnection] = []
 
-    async def connect(endpoint: str, watchers: int) -> WatchConnection:
-        host, _, port = endpoint.rpartition(":")
-        connection = WatchConnection(stage, endpoint, watchers, key)
-        await loop.create_connection(lambda: connection, host.strip("[]"), int(port))
+    async def connect(place: Place, watchers: int) -> WatchConnection:
+        connection = WatchConnection(stage, place, watchers, key)
+        await place.connect(connection)
         connections.append(connection)
         return connection
 
     started = ended = time.perf_counter()
     try:
         for number, share in enumerate(plan.shares):
-            await connect(plan.endpoints[number % len(plan.endpoints)], share)
-        writer = await connect(plan.endpoints[0], 0)
+            await connect(places[number % len(places)], share)
+        writer = await connect(places[0], 0)
         await stage.all_seen()
         started = time.perf_counter()
         rounds = 0

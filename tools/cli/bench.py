@@ -14,12 +14,13 @@ import click
 from tools.cli.duration import duration, size
 from tools.cli.exit import Exit, Failure
 from tools.cli.session import Session, pass_session
-from tools.cli.target import reach
+from tools.cli.tls_options import client_tls_options, destination
 from tools.cli.verb import Verb
 
 if TYPE_CHECKING:
     from tools.bench.plan import Plan
     from tools.bench.report import Report
+    from transport.tls import ClientFiles
 
 WORKLOADS = ("put", "range", "range-serializable", "txn-put", "watch")
 
@@ -37,6 +38,7 @@ WORKLOADS = ("put", "range", "range-serializable", "txn-put", "watch")
 @click.option("--value-size", type=size, default="256B", show_default=True)
 @click.option("--prefix", default="bench/", show_default=True, help="Of every key.")
 @click.option("--endpoints", metavar="HOST:PORT,…", help="Any etcd instead of a cluster.")
+@client_tls_options
 @pass_session
 def bench_verb(session: Session, /, **options: Any) -> None:
     """Put a load on the cluster and print its rate and latencies.
@@ -47,10 +49,9 @@ def bench_verb(session: Session, /, **options: Any) -> None:
     from tools.bench.errors import BenchFailed
     from tools.bench.load import measure
 
-    given = options["endpoints"]
-    endpoints = given.split(",") if given else reach(session).status()["endpoints"]
+    endpoints, tls = destination(session, options)
     try:
-        report = measure(plan_of(options, endpoints))
+        report = measure(plan_of(options, endpoints, tls))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except BenchFailed as error:
@@ -59,7 +60,9 @@ def bench_verb(session: Session, /, **options: Any) -> None:
     check_errors(report)
 
 
-def plan_of(options: Mapping[str, Any], endpoints: Sequence[str]) -> Plan:
+def plan_of(
+    options: Mapping[str, Any], endpoints: Sequence[str], tls: ClientFiles | None = None
+) -> Plan:
     """What was typed, as the generator takes it.
 
     Raises:
@@ -69,6 +72,7 @@ def plan_of(options: Mapping[str, Any], endpoints: Sequence[str]) -> Plan:
 
     return Plan(
         endpoints=tuple(endpoints),
+        tls=tls,
         workload=options["workload"],
         clients=options["clients"],
         connections=options["connections"],

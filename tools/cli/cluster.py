@@ -22,6 +22,7 @@ from tools.cli.session import Session, pass_session
 from tools.cli.status_view import NONE
 from tools.cli.table import columns, printable
 from tools.cli.target import DEFAULT, checked_name, target_name
+from tools.cli.tls_options import chosen_tls, server_tls_options
 from tools.cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ ANSWER_MS = 1_000
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Begin with what an etcd had.",
 )
+@server_tls_options
 @limit_options
 @click.pass_context
 def up_verb(ctx: click.Context, /, **options: Any) -> None:
@@ -117,7 +119,7 @@ def wanted_config(session: Session, options: Mapping[str, Any]) -> ClusterConfig
     stored = load(paths_of(ClusterConfig(name=name, **directory)).config)
     base = replace(stored[0], name=name) if stored is not None else ClusterConfig(name=name)
     chosen |= chosen_ticks(options, base.tick_ms)
-    return replace(base, **chosen)
+    return replace(base, tls=chosen_tls(options, base.tls), **chosen)
 
 
 def port_base(text: str | None) -> int | None:

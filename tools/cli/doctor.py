@@ -20,6 +20,10 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
+from cluster.config import ClusterConfig
+from cluster.errors import StartFailed
+from cluster.tls import ClusterTls
+from cluster.tls import examine as examine_tls
 from tools.cli.duration import format_bytes
 
 Level = Literal["ok", "warn", "fail"]
@@ -36,6 +40,7 @@ SOCKET_PATH_MAX = 107
 """sockaddr_un holds 108 bytes with the closing zero."""
 SOCKET_NAME_LONGEST = 40
 """Room for the longest socket name that a node binds in the runtime directory."""
+CERTIFICATE_DAYS_LEFT = 30
 SYNC_SLOW_MS = 10.0
 SYNCS = 20
 FIRST_PORTS = (2379, 22379, 32379)
@@ -274,6 +279,24 @@ def judge_sync(times: Sequence[float]) -> Finding:
     return Finding("disk sync", "ok", detail)
 
 
+def check_certificates(tls: ClusterTls, data: Path, host: str, now: float) -> Finding:
+    """The certificates of a cluster that speaks TLS are good, and will be for some time.
+
+    `now` is in seconds since 1970.
+    """
+    try:
+        papers = examine_tls(tls, data, host)
+    except StartFailed as error:
+        return Finding("certificates", "fail", error.message, error.hint)
+    if papers is None:
+        return Finding("certificates", "ok", "none: the cluster speaks plain text")
+    until = time.strftime("%Y-%m-%d", time.gmtime(papers.not_after))
+    if papers.not_after - now < CERTIFICATE_DAYS_LEFT * 86_400:
+        fix = f"rm -r {data / 'tls'}, then restart" if tls.own else "renew them where they are"
+        return Finding("certificates", "warn", f"the first of them expires on {until}", fix)
+    return Finding("certificates", "ok", f"good until {until}")
+
+
 def check_etcdctl(found: str | None) -> Finding:
     """A real etcd client is at hand; nothing of ours needs it."""
     if found is None:
@@ -292,9 +315,15 @@ def find_etcdctl() -> str | None:
     return shutil.which("etcdctl") or shutil.which("etcdctl", path=beside)
 
 
-def examine(runtime: Path, data: Path, stale: Sequence[str]) -> list[Finding]:
-    """Every check against this machine."""
+def examine(
+    runtime: Path, data: Path, stale: Sequence[str], cluster: ClusterConfig | None = None
+) -> list[Finding]:
+    """Every check against this machine, and of the cluster's certificates if it has some."""
     import psutil
+
+    papers = []
+    if cluster is not None and cluster.tls.on:
+        papers.append(check_certificates(cluster.tls, data, cluster.host, time.time()))
 
     return [
         check_python(sys.version_info[:3]),
@@ -307,5 +336,6 @@ def examine(runtime: Path, data: Path, stale: Sequence[str]) -> list[Finding]:
         *check_disk(data),
         check_ports(FIRST_PORTS, port_holder),
         check_stale(stale),
+        *papers,
         check_etcdctl(find_etcdctl()),
     ]

@@ -19,7 +19,7 @@ from tools.cli import kv_view
 from tools.cli.duration import duration
 from tools.cli.exit import Exit, Failure
 from tools.cli.session import Session, encode, pass_session
-from tools.cli.target import reach
+from tools.cli.tls_options import client_tls_options, destination
 from tools.cli.verb import Verb, VerbGroup
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def key_options(function: Function) -> Function:
 def connection_options(function: Function) -> Function:
     """Where to go and how long to wait."""
     for decorate in (
+        client_tls_options,
         click.option("--timeout", type=duration, default="5s", show_default=True, help="Patience."),
         click.option("--endpoints", metavar="HOST:PORT,…", help="Any etcd instead of a cluster."),
     ):
@@ -269,10 +270,9 @@ def connected(session: Session, options: dict[str, Any]) -> Iterator[EtcdClient]
     """
     from node.client import CallFailed, ClientError, EtcdClient
 
-    given = options["endpoints"]
-    endpoints = given.split(",") if given else reach(session).status()["endpoints"]
+    endpoints, tls = destination(session, options)
     try:
-        with EtcdClient(endpoints, timeout_s=options["timeout"] / 1_000) as client:
+        with EtcdClient(endpoints, timeout_s=options["timeout"] / 1_000, tls=tls) as client:
             yield client
     except CallFailed as error:
         raise call_failure(error.status, error.text) from error

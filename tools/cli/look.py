@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cluster.config import runtime_root
+from cluster.variables import TLS_VARIABLES, etcdctl_variables
 from tools.cli.completion import complete_condition
 from tools.cli.duration import duration, format_duration
 from tools.cli.exit import Exit
@@ -98,13 +100,17 @@ def wait_verb(session: Session, condition: tuple[str, ...], timeout: float, peri
 def env_verb(session: Session, shell: str, unset: bool) -> None:
     """Print variables to evaluate: eval "$(conclave env)"."""
     if unset:
-        names = list(environment_of([], "", ""))
+        names = [*environment_of({}, "", ""), *TLS_VARIABLES]
         lines = [unset_line(name, shell) for name in names]
         session.result({"schema": "conclave/env.v1", "unset": names}, lines)
         return
     client = reach(session)
-    variables = environment_of(client.status()["endpoints"], client.name, socket_of(client.name))
+    etcdctl = etcdctl_variables(client.status())
+    variables = environment_of(etcdctl, client.name, socket_of(client.name))
     lines = [export_line(*pair, shell) for pair in variables.items()]
+    # Left over from another cluster they would make etcdctl speak TLS to this one.
+    left = [name for name in TLS_VARIABLES if name in os.environ and name not in variables]
+    lines += [unset_line(name, shell) for name in left]
     session.result({"schema": "conclave/env.v1", "variables": variables}, lines)
 
 
@@ -113,11 +119,12 @@ def socket_of(cluster: str) -> str:
     return str(runtime_root() / cluster / "ctl.sock")
 
 
-def environment_of(endpoints: list[str], cluster: str, socket: str) -> Mapping[str, str]:
-    """What a shell should know about a cluster."""
+def environment_of(etcdctl: Mapping[str, str], cluster: str, socket: str) -> Mapping[str, str]:
+    """What a shell should know about a cluster, besides what etcdctl reads."""
     return {
         "ETCDCTL_API": "3",
-        "ETCDCTL_ENDPOINTS": ",".join(endpoints),
+        "ETCDCTL_ENDPOINTS": "",
+        **etcdctl,
         "CONCLAVE_CLUSTER": cluster,
         "CONCLAVE_SOCKET": socket,
     }

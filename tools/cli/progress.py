@@ -7,11 +7,14 @@ each phase takes less time than a spinner needs for one turn.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster.document import Progress, StatusDocument
+from cluster.variables import etcdctl_variables
 from tools.cli.colour import PLAIN, Paint
 from tools.cli.table import printable
 
@@ -87,14 +90,23 @@ def ready_lines(launch: Launch, status: StatusDocument, paint: Paint = PLAIN) ->
         took = f"{launch.ready_ms / 1000:.2f} s"
         head = f"{paint('Ready', 'green', 'bold')} in {took}, {nodes}, data {place}"
     conclave = runnable("conclave")
-    endpoints = ",".join(status["endpoints"])
+    variables = etcdctl_variables(status)
+    endpoints = variables.pop("ETCDCTL_ENDPOINTS")
     steps = " · ".join(f"{conclave} {verb}" for verb in NEXT_VERBS)
     return [
         head,
         f'  export ETCDCTL_ENDPOINTS={endpoints}     # or: eval "$({conclave} env)"',
+        *tls_lines(variables),
         *(f"  {line}" for line in try_lines(runnable("etcdctl"))),
         f"  next: {steps}",
     ]
+
+
+def tls_lines(variables: Mapping[str, str]) -> list[str]:
+    """What etcdctl has to be told besides, to speak TLS; no line for a cluster without."""
+    pairs = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    pairs = [pair for pair in pairs if not pair.startswith("ETCDCTL_API=")]
+    return [f"  export {' '.join(pairs)}"] if pairs else []
 
 
 def try_lines(etcdctl: str) -> list[str]:

@@ -21,6 +21,7 @@ from tools.cli.target import DEFAULT, checked_name
 from tools.cli.verb import COMPLETE_VARIABLE, PROGRAM, Verb
 
 if TYPE_CHECKING:
+    from cluster.config import ClusterConfig
     from tools.cli.doctor import Finding
 
 DISTRIBUTION = "conclave-cluster"
@@ -44,7 +45,7 @@ def doctor_verb(session: Session, data: str | None) -> None:
     name = checked_name(session.cluster or DEFAULT)
     stale = [known.name for known in known_clusters() if known.state == "stale"]
     place = Path(data) if data else data_root() / name
-    findings = examine(runtime_root() / name, place, stale)
+    findings = examine(runtime_root() / name, place, stale, stored_config(place))
     failed = [finding.check for finding in findings if finding.level == "fail"]
     document = {
         "schema": "conclave/doctor.v1",
@@ -54,6 +55,18 @@ def doctor_verb(session: Session, data: str | None) -> None:
     session.result(document, finding_lines(findings, session.out))
     if failed:
         raise Failure(f"not fit: {', '.join(failed)}", hint="the fixes above, then conclave doctor")
+
+
+def stored_config(data: Path) -> ClusterConfig | None:
+    """The cluster that a data directory holds, if it can be read."""
+    from cluster.config import load
+    from cluster.errors import ClusterError
+
+    try:
+        stored = load(data / "cluster.json")
+    except (ClusterError, OSError):
+        return None
+    return stored[0] if stored is not None else None
 
 
 def finding_lines(findings: Sequence[Finding], paint: Paint) -> list[str]:

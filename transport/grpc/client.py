@@ -77,8 +77,10 @@ class GrpcClient:
         user_agent: str = "conclave",
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         limits: Limits | None = None,
+        secure: bool = False,
     ) -> None:
         self._authority = authority
+        self._scheme = "https" if secure else "http"
         self._user_agent = user_agent
         self._message_bytes_max = message_bytes_max
         self._connection = Http2Connection(client=True, limits=limits)
@@ -150,7 +152,9 @@ class GrpcClient:
     def _head(self, path: str, metadata: Headers, timeout: float | None) -> Headers:
         head = self._heads.get(path)
         if head is None:
-            head = self._heads[path] = request_headers(path, self._authority, self._user_agent)
+            head = self._heads[path] = request_headers(
+                path, self._authority, self._user_agent, self._scheme
+            )
         if metadata:
             head += metadata
         if timeout is not None:

@@ -121,11 +121,11 @@ def encode_timeout(seconds: float) -> bytes:
     return b"%dS" % min(-(-millis // 1000), 10**_TIMEOUT_DIGITS_MAX - 1)
 
 
-def request_headers(path: str, authority: str, user_agent: str) -> Headers:
+def request_headers(path: str, authority: str, user_agent: str, scheme: str = "http") -> Headers:
     """Build the head of a call without metadata or timeout."""
     return (
         (b":method", b"POST"),
-        (b":scheme", b"http"),
+        (b":scheme", scheme.encode("latin-1")),
         (b":path", path.encode("latin-1")),
         (b":authority", authority.encode("latin-1")),
         (b"te", b"trailers"),
