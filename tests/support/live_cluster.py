@@ -27,6 +27,7 @@ from node.proto import rpc
 from tests.support.api_client import ApiClient
 from tests.support.conclave_process import ConclaveHome
 from tools.cli.exit import Exit
+from transport.tls import ClientFiles
 
 DEADLINE_S = 60.0
 """Only ends a hang: no test looks at how long anything took."""
@@ -232,11 +233,23 @@ class LiveCluster:
         )
         return self.leader
 
+    @property
+    def tls(self) -> ClientFiles | None:
+        """What a client has to be told; None = the cluster speaks plain text."""
+        told = self.status()["tls"]
+        if told is None:
+            return None
+        return ClientFiles(cacert=told["cacert"], cert=told["cert"] or "", key=told["key"] or "")
+
     # The nodes' word.
 
     def api(self, node: str) -> ApiClient:
         """A grpcio client of one node."""
-        return ApiClient(self.endpoint(node))
+        return self.api_at(self.endpoint(node))
+
+    def api_at(self, endpoint: str) -> ApiClient:
+        """A grpcio client of whoever answers there."""
+        return ApiClient(endpoint.removeprefix("https://"), self.tls)
 
     def assert_serves(self, node: str) -> None:
         """A put and a get through one node, with the right result."""
@@ -257,7 +270,7 @@ class LiveCluster:
     def contents_at(self, endpoint: str) -> list[Record]:
         """The same of whoever answers there."""
         everything = rpc.RangeRequest(key=b"\0", range_end=b"\0", serializable=True)
-        with ApiClient(endpoint) as api:
+        with self.api_at(endpoint) as api:
             api.range(rpc.RangeRequest(key=b"barrier", count_only=True))
             return [
                 Record(

@@ -292,7 +292,8 @@ def check_certificates(tls: ClusterTls, data: Path, host: str, now: float) -> Fi
         return Finding("certificates", "ok", "none: the cluster speaks plain text")
     until = time.strftime("%Y-%m-%d", time.gmtime(papers.not_after))
     if papers.not_after - now < CERTIFICATE_DAYS_LEFT * 86_400:
-        fix = f"rm -r {data / 'tls'}, then restart" if tls.own else "renew them where they are"
+        anew = f"conclave down, rm -r {data / 'tls'}, conclave up"
+        fix = anew if tls.own else "renew them where they are: the nodes read them again"
         return Finding("certificates", "warn", f"the first of them expires on {until}", fix)
     return Finding("certificates", "ok", f"good until {until}")
 
