@@ -149,7 +149,7 @@ def test_nodes_come_and_go(strict: LiveCluster) -> None:
     strict.home.done("remove", added["name"], "-c", "tls")
 
     assert added["client"].startswith("https://")
-    assert strict.assert_equal_contents()[-1].mod_revision >= before
+    assert before in [record.mod_revision for record in strict.assert_equal_contents()]
 
 
 def test_cluster_comes_back_with_the_same_certificates(fresh: Callable[..., LiveCluster]) -> None:
