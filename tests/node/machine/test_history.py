@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from node.machine import history
+from node.machine.envelope import RequestKind
 from node.machine.errors import Compacted
 from node.machine.machine import Machine
 from node.machine.view import MemoryView
@@ -177,3 +178,28 @@ def test_previous_kv_of_a_key_that_is_deleted_and_made_anew_at_once() -> None:
 
     previous = [replica.machine.previous_kv(event) for event in applied.events]
     assert [kv.Event.FromString(each or b"").kv.value for each in previous] == [b"before", b""]
+
+
+def test_put_that_keeps_what_its_own_txn_deleted_finds_nothing() -> None:
+    """etcd takes such a txn into its log and ends when it applies it, every member, at each start.
+
+    Source: etcd server/etcdserver/txn/txn.go ("unexpected error during txn with writes").
+    """
+    replica = Replica()
+    lease = rpc.LeaseGrantRequest(ID=7, TTL=60)
+    replica.apply(RequestKind.LEASE_GRANT, lease)
+    replica.put(b"k", b"before", lease=7)
+    delete = rpc.DeleteRangeRequest(key=b"a", range_end=b"\0")
+    put = rpc.PutRequest(key=b"k", ignore_value=True, ignore_lease=True)
+
+    replica.txn(
+        rpc.TxnRequest(
+            success=[
+                rpc.RequestOp(request_delete_range=delete),
+                rpc.RequestOp(request_put=put),
+            ]
+        )
+    )
+
+    (found,) = replica.range(b"k").kvs
+    assert (found.value, found.lease, found.version, found.create_revision) == (b"", 0, 1, 3)
