@@ -279,7 +279,8 @@ class Machine:
         if self._alarms.corrupt or self._alarms.no_space:
             return Applied(self._alarmed())
         keyspace = self._keyspace
-        if request.lease or request.ignore_value or request.ignore_lease:
+        keeps = request.ignore_value or request.ignore_lease
+        if keeps or request.lease:
             view = keyspace.view
             # The lease first: a put in a txn is checked the other way round, in etcd as well.
             refusal = kv.check_lease(view, request) or kv.check_kept(view, request)
@@ -287,7 +288,7 @@ class Machine:
                 return Applied(refusal)
         change = Change(keyspace)
         self.tally.puts += 1
-        if kv.looks_back(request):
+        if keeps or request.prev_kv:
             self.tally.ranges += 1
             self.tally.txns += 1
         return self._adopt(change, kv.put(change, request))
