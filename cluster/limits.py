@@ -9,6 +9,7 @@ library only, as `cluster.config`, which these settings are part of.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from cluster.errors import BadRequest
 from node.retention_text import parse_retention
@@ -51,6 +52,8 @@ class ClusterLimits:
     watch_progress_notify_interval_ms: int = 600_000
     snapshot_count: int = 10_000
     """Entries of the log that are kept behind the applied one; beyond, half of them go."""
+    cors: str = "*"
+    """Origins whose pages may read what nodes answer over HTTP, with commas between; * = any."""
     corrupt_check_time_ms: int = 60_000
     """How often the nodes compare their whole states; 0 = not by the clock, as etcd by default."""
 
@@ -69,10 +72,19 @@ class ClusterLimits:
                 f"{flag_of(name)} {value}{unit}: use {lo}{unit} to {hi}{unit}"
                 + (", or 0 for never" if name in MAY_BE_OFF else ""),
             )
+        for origin in self.origins():
+            require(
+                origin == "*" or is_origin(origin),
+                f"{flag_of('cors')} {origin!r}: use * or origins like https://host:port",
+            )
         try:
             self.retention()
         except ValueError as error:
             raise BadRequest(str(error)) from None
+
+    def origins(self) -> tuple[str, ...]:
+        """Those of `cors`, one by one."""
+        return origins_of(self.cors)
 
     def retention(self) -> float:
         """Seconds or revisions, by the mode.
@@ -81,6 +93,23 @@ class ClusterLimits:
             ValueError: `auto_compaction_retention` is neither.
         """
         return parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
+
+
+def origins_of(text: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def is_origin(text: str) -> bool:
+    """Whether a browser could send this as the origin of a page: scheme, host, perhaps a port."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname
+    bare = f"{parts.scheme}://{parts.netloc}" == text and "@" not in text
+    return parts.scheme in ("http", "https") and bool(host) and bare and port != 0
 
 
 def flag_of(name: str) -> str:

@@ -88,6 +88,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     state_check_ms: int = 60_000
     """How often the members compare their whole states (etcd --corrupt-check-time, off there); 0 =
     only where there is a reason to."""
+    cors: tuple[str, ...] = ("*",)
+    """Origins whose pages may read answers over HTTP (etcd --cors); "*" = any."""
     request_timeout_ms: int = 5_000
     """Server-side patience with one request, to which two election timeouts are added."""
 

@@ -6,7 +6,7 @@
     /debug/vars              figures as JSON, see `node.api.debug`
 
 What is below /v3/ goes to the JSON gateway. Browsers' questions beforehand (OPTIONS) are answered
-for any path, and every answer says that any page may read it, as etcd's do by default.
+for any path, and every answer says whether the page that asked may read it; by default any may.
 Source: etcd server/embed/serve.go (accessController), server/etcdserver/api/etcdhttp/version.go.
 """
 
@@ -24,11 +24,7 @@ from node.api.probe import JSON, TEXT, Endpoint, Probes
 from node.config import minor_version
 from transport.http1 import Headers, Request, Responder
 
-CORS: Final[Headers] = (
-    ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
-    ("access-control-allow-origin", "*"),
-    ("access-control-allow-headers", "accept, content-type, authorization"),
-)
+ANY_ORIGIN: Final = "*"
 
 
 class HttpEndpoints:
@@ -39,6 +35,7 @@ class HttpEndpoints:
         self._gateway = gateway
         self._member = member
         self._metrics = metrics
+        self._origins = frozenset(member.limits.cors or (ANY_ORIGIN,))
         self._endpoints: dict[str, Endpoint] = {
             **probes.endpoints,
             "/version": self._version,
@@ -48,7 +45,7 @@ class HttpEndpoints:
 
     def handle(self, request: Request, responder: Responder) -> None:
         """Answer one request, now or once a check has its verdict."""
-        responder.always = CORS
+        responder.always = self._permission(request.headers.get("origin", ""))
         if request.method == "OPTIONS":
             responder.respond(200)
         elif self._gateway.serves(request.path):
@@ -59,6 +56,12 @@ class HttpEndpoints:
             responder.respond(405, (("allow", "GET"), *TEXT), b"Method Not Allowed\n")
         else:
             self._endpoints[request.path](request, responder)
+
+    def _permission(self, origin: str) -> Headers:
+        """What tells a browser that a page of this origin may read the answer; else nothing."""
+        if ANY_ORIGIN in self._origins:
+            return permission(ANY_ORIGIN)
+        return permission(origin) if origin in self._origins else ()
 
     def _version(self, request: Request, responder: Responder) -> None:
         version = self._member.identity.version
@@ -72,3 +75,12 @@ class HttpEndpoints:
     def _variables(self, request: Request, responder: Responder) -> None:
         content_type = (("content-type", debug.CONTENT_TYPE),)
         responder.respond(200, content_type, debug.variables(self._member))
+
+
+def permission(origin: str) -> Headers:
+    """The headers by which pages of an origin may read an answer."""
+    return (
+        ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-headers", "accept, content-type, authorization"),
+    )

@@ -55,13 +55,15 @@ FLAGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("watch_progress_notify_interval_ms", 100, {"watch_progress_notify_ms": 100}),
     ("snapshot_count", 10, {"log_entries_max": 10, "log_entries_kept": 5}),
     ("snapshot_count", 1_000_000, {"log_entries_max": 1_000_000, "log_entries_kept": 5_000}),
+    ("cors", "*", {"cors": ("*",)}),
+    ("cors", "https://a.example, http://b:8080", {"cors": ("https://a.example", "http://b:8080")}),
     ("corrupt_check_time_ms", 0, {"state_check_ms": 0}),
     ("corrupt_check_time_ms", 5_000, {"state_check_ms": 5_000}),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "told"), FLAGS, ids=str)
-def test_each_flag_reaches_the_nodes(name: str, value: int, told: dict[str, Any]) -> None:
+def test_each_flag_reaches_the_nodes(name: str, value: Any, told: dict[str, Any]) -> None:
     limits = node_limits(config_of(name, value))
 
     assert {name: getattr(limits, name) for name in told} == told
@@ -89,6 +91,12 @@ def test_every_number_has_bounds() -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"auto_compaction_mode": "hourly"}, "auto-compaction-mode"),
+    ({"cors": "example.org"}, "cors 'example.org'"),
+    ({"cors": "*,ftp://a.example"}, "cors 'ftp://a.example'"),
+    ({"cors": "https://"}, "cors 'https://'"),
+    ({"cors": "https://a.example/path"}, "cors 'https://a.example/path'"),
+    ({"cors": "https://me@a.example"}, "cors 'https://me@a.example'"),
+    ({"cors": "http://a:99999"}, "cors 'http://a:99999'"),
     ({"auto_compaction_retention": "soon"}, "auto-compaction-retention"),
     (
         {"auto_compaction_mode": "revision", "auto_compaction_retention": "10h"},

@@ -89,6 +89,7 @@ OPTIONS = (
     _time("--grpc-keepalive-timeout", "Until it is cut off then.  [default: 20s]"),
     _time("--watch-progress-notify-interval", "Between progress reports.  [default: 10m]"),
     _count("--snapshot-count", "Entries that the log keeps.  [default: 10000]"),
+    click.option("--cors", metavar="ORIGINS", help="Pages that may read over HTTP.  [default: *]"),
     _time("--corrupt-check-time", "Between checks of the state; 0 = off.  [default: 1m]"),
 )
 

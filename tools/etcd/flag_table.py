@@ -124,6 +124,7 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
         Flag("key-file", TEXT, "", "Its key."),
         Flag("client-cert-auth", SWITCH, "false", "Clients have to show a certificate."),
         Flag("trusted-ca-file", TEXT, "", "Who vouches for the clients."),
+        Flag("cors", TEXT, "*", "Origins whose pages may read over HTTP; * = any."),
         *_idle(
             ABSENT,
             ("client-cert-file", TEXT, ""),
@@ -133,7 +134,6 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
             ("auto-tls", SWITCH, "false"),
             ("self-signed-cert-validity", COUNT, "1"),
             ("cipher-suites", TEXT, ""),
-            ("cors", TEXT, "*"),
             ("host-whitelist", TEXT, "*"),
             ("tls-min-version", TEXT, "TLS1.2"),
             ("tls-max-version", TEXT, ""),

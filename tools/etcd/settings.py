@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.limits import origins_of
 from node.config import Limits, Ticks
 from node.errors import ConfigError
 from node.retention_text import parse_retention
@@ -161,6 +162,7 @@ def _limits(given: Given) -> Limits:
             "watch_progress_notify_ms",
             lambda flag: round(given.span(flag) * 1000),
         ),
+        "cors": ("cors", lambda flag: origins_of(given.text(flag))),
         "corrupt-check-time": ("state_check_ms", lambda flag: round(given.span(flag) * 1000)),
     }
     for flag, (field, value) in sources.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from node.config import Limits
 from node.proto import rpc
 from node.status import Alarm
 from tests.support.api_client import ApiClient
@@ -191,6 +192,32 @@ def test_variables_tell_of_raft_and_the_process(served: ServedMember, client: Ap
         "progress": {"a1": {"match": 1, "next": 2, "state": "StateReplicate"}},
         "leadtransferee": "0",
     }
+
+
+ORIGINS: list[tuple[tuple[str, ...], str, str | None]] = [
+    (("*",), "http://a", "*"),
+    (("*",), "", "*"),
+    ((), "http://a", "*"),
+    (("http://a", "http://b:80"), "http://b:80", "http://b:80"),
+    (("http://a",), "http://b", None),
+    (("http://a",), "", None),
+]
+
+
+@pytest.mark.parametrize(("origins", "asking", "allowed"), ORIGINS)
+@pytest.mark.parametrize(("method", "target"), [("GET", "/health"), ("OPTIONS", "/v3/kv/put")])
+def test_pages_may_read_if_their_origin_may(
+    origins: tuple[str, ...], asking: str, allowed: str | None, method: str, target: str
+) -> None:
+    with ServedMember(ApiMember(Limits(cors=origins))) as served:
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+        connection.request(method, target, headers={"Origin": asking} if asking else {})
+        response = connection.getresponse()
+        connection.close()
+
+    assert response.status == 200
+    assert response.getheader("access-control-allow-origin") == allowed
+    assert (response.getheader("access-control-allow-methods") is None) is (allowed is None)
 
 
 # Beside a real etcd.

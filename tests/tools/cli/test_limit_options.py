@@ -56,6 +56,7 @@ GIVEN: list[tuple[str, dict[str, Any]]] = [
     ("--auto-compaction-mode=revision", {"auto_compaction_mode": "revision"}),
     ("--auto-compaction-retention=10h", {"auto_compaction_retention": "10h"}),
     ("--max-request-bytes=10MiB", {"max_request_bytes": 10 << 20}),
+    ("--cors=https://a.example", {"cors": "https://a.example"}),
     ("--max-txn-ops=4096", {"max_txn_ops": 4_096}),
     ("--max-concurrent-streams=5", {"max_concurrent_streams": 5}),
     ("--grpc-keepalive-min-time=100ms", {"grpc_keepalive_min_time_ms": 100}),
