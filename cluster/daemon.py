@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import time
 import traceback
@@ -48,6 +49,8 @@ from node.errors import ConfigError
 EXIT_INVARIANT = 72
 KILL_PATIENCE_MS = 5_000
 PROBE_PAUSE_S = 0.02
+TOKEN_BYTES = 32
+"""Of the token by which nodes know their supervisor; drawn anew each time, and written nowhere."""
 
 
 class Daemon:
@@ -63,6 +66,9 @@ class Daemon:
         program: Program,
         credentials: Credentials | None,
     ) -> None:
+        own_token = secrets.token_urlsafe(TOKEN_BYTES)
+        files = credentials.client if credentials is not None else None
+        program = program.known(files, own_token)
         self._config = config
         self._tls = credentials.document() if credentials is not None else None
         self._program = program
@@ -70,7 +76,7 @@ class Daemon:
         self.events = EventLog(paths.events, time.time, time.monotonic)
         record = ServiceRecord(paths.started, self.events)
         server = credentials.server if credentials is not None else None
-        self._roll = Roll(config, identity, paths, reservation, record, server)
+        self._roll = Roll(config, identity, paths, reservation, record, server, own_token)
         self._forker = Forker(zygote, program.enter, self._payload, self._tell)
         self.supervisor = Supervisor(
             config, self._roll.rows(), self.events, self._forker.fork, self._probe
@@ -284,8 +290,6 @@ def _occupied(
         config, identity = _settle(wanted, paths)
         credentials = prepare(config.tls, paths.data, config.name, config.host)
         configuration.save(paths.config, config, identity)
-        if credentials is not None:
-            program = program.secured(credentials.client)
         reservation = choose(paths.ports, config.host, config.nodes, config.port_base)
         daemon = Daemon(config, identity, paths, reservation, zygote, program, credentials)
         asyncio.run(daemon.run(progress, launched_at))

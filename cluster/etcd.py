@@ -1,10 +1,13 @@
 """The supervisor as a client of its own members: probe, hand-over, changes of the members.
 
-All block, and run on threads; `tls` is what to trust and to show at https:// endpoints. The probe
-revokes a lease that cannot exist: it passes through Raft and the disks of a majority as any write
-does, to be refused where it is applied. It leaves nothing, does not move the revision, and no full
-store forbids it: a cluster whose NOSPACE alarm stands was once never ready again, because the probe
-was a lease granted.
+All block, and run on threads; `tls` is what to trust and to show at https:// endpoints, `token` is
+what the members were told to know the supervisor by: no user needs to be there for it, nor can one
+lock it out.
+
+The probe revokes a lease that cannot exist: it passes through Raft and the disks of a majority as
+any write does, to be refused where it is applied. It leaves nothing, does not move the revision,
+and no full store forbids it: a cluster whose NOSPACE alarm stands was once never ready again,
+because the probe was a lease granted.
 """
 
 from __future__ import annotations
@@ -21,14 +24,14 @@ NO_LEASE = 0
 PROBE_PATIENCE_S = 1.0
 
 
-def commit_write(endpoint: str, tls: ClientFiles | None = None) -> None:
+def commit_write(endpoint: str, tls: ClientFiles | None = None, token: str = "") -> None:
     """Commit one write through a member.
 
     Raises:
         ClusterError: it was not committed, as far as one can know.
     """
     try:
-        with EtcdClient([endpoint], timeout_s=PROBE_PATIENCE_S, tls=tls) as client:
+        with EtcdClient([endpoint], timeout_s=PROBE_PATIENCE_S, tls=tls, token=token) as client:
             client.lease_revoke(NO_LEASE)
     except ClientError as error:
         if not (isinstance(error, CallFailed) and error.status == Status.NOT_FOUND):
@@ -36,7 +39,7 @@ def commit_write(endpoint: str, tls: ClientFiles | None = None) -> None:
 
 
 def move_leader(
-    endpoint: str, member_id: int, timeout_s: float, tls: ClientFiles | None = None
+    endpoint: str, member_id: int, timeout_s: float, tls: ClientFiles | None = None, token: str = ""
 ) -> None:
     """Ask the leading member at `endpoint` to hand over to another.
 
@@ -44,14 +47,18 @@ def move_leader(
         ClusterError: it refused or did not answer.
     """
     try:
-        with EtcdClient([endpoint], timeout_s=timeout_s, tls=tls) as client:
+        with EtcdClient([endpoint], timeout_s=timeout_s, tls=tls, token=token) as client:
             client.move_leader(member_id)
     except ClientError as error:
         raise ClusterError(f"{endpoint} did not hand over: {error}") from error
 
 
 def add_learner(
-    endpoints: Sequence[str], peer_url: str, timeout_s: float, tls: ClientFiles | None = None
+    endpoints: Sequence[str],
+    peer_url: str,
+    timeout_s: float,
+    tls: ClientFiles | None = None,
+    token: str = "",
 ) -> int:
     """Make room for a member that has no vote yet; returns its id.
 
@@ -59,14 +66,18 @@ def add_learner(
         Degraded: the members refuse it now. ClusterError: they refuse it, or did not answer.
     """
     try:
-        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls) as client:
+        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls, token=token) as client:
             return client.member_add([peer_url], learner=True)
     except ClientError as error:
         raise _refusal("add a member", error) from error
 
 
 def promote(
-    endpoints: Sequence[str], member_id: int, timeout_s: float, tls: ClientFiles | None = None
+    endpoints: Sequence[str],
+    member_id: int,
+    timeout_s: float,
+    tls: ClientFiles | None = None,
+    token: str = "",
 ) -> None:
     """Give a learner a vote; no effect if it has one.
 
@@ -74,7 +85,7 @@ def promote(
         NotReady: it has to catch up first. Degraded, ClusterError: as above.
     """
     try:
-        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls) as client:
+        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls, token=token) as client:
             client.member_promote(member_id)
     except ClientError as error:
         if str(error).endswith("can only promote a learner member"):
@@ -83,7 +94,11 @@ def promote(
 
 
 def remove(
-    endpoints: Sequence[str], member_id: int, timeout_s: float, tls: ClientFiles | None = None
+    endpoints: Sequence[str],
+    member_id: int,
+    timeout_s: float,
+    tls: ClientFiles | None = None,
+    token: str = "",
 ) -> None:
     """Take a member out; no effect if it is out.
 
@@ -91,7 +106,7 @@ def remove(
         Degraded, ClusterError: as above.
     """
     try:
-        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls) as client:
+        with EtcdClient(endpoints, timeout_s=timeout_s, tls=tls, token=token) as client:
             client.member_remove(member_id)
     except ClientError as error:
         if str(error).endswith("member not found"):

@@ -32,6 +32,7 @@ def node_config(
     name: str,
     *,
     bootstrap: bool,
+    own_token: str,
     campaign_first: bool,
     tls: ServerFiles | None = None,
 ) -> NodeConfig:
@@ -40,6 +41,7 @@ def node_config(
     Args:
         shared: by node name, for every node of the cluster.
         bootstrap: this node has never run before, so an empty data directory is expected.
+        own_token: by which this node is to know its supervisor.
         campaign_first: nobody leads, and this node need not wait for a timeout to notice.
         tls: what the nodes show their clients; None = plain text.
     """
@@ -55,6 +57,7 @@ def node_config(
         join=identity.changed,
         seed_path=config.seed_path,
         seed_digest=config.seed_digest,
+        own_token=own_token,
         campaign_first=campaign_first,
         tls=tls,
         ticks=Ticks(

@@ -44,37 +44,39 @@ class Program:
     promote: Callable[[Sequence[str], int, float], None]
     remove: Callable[[Sequence[str], int, float], None]
     """Change the members through one of the endpoints, as `cluster.etcd` says."""
-    secured: Callable[[ClientFiles], Program]
-    """The same, for members that speak TLS."""
+    known: Callable[[ClientFiles | None, str], Program]
+    """The same, for members that speak TLS where files are given, and know their supervisor by a
+    token."""
 
 
-def node_program(tls: ClientFiles | None = None) -> Program:
-    """The nodes of this package; `tls` is what their supervisor trusts and shows."""
+def node_program(tls: ClientFiles | None = None, token: str = "") -> Program:
+    """The nodes of this package; `tls` is what their supervisor trusts and shows, `token` what they
+    know it by."""
 
     def commit_write(endpoint: str) -> None:
         from cluster import etcd
 
-        etcd.commit_write(endpoint, tls)
+        etcd.commit_write(endpoint, tls, token)
 
     def move_leader(endpoint: str, member_id: int, timeout_s: float) -> None:
         from cluster import etcd
 
-        etcd.move_leader(endpoint, member_id, timeout_s, tls)
+        etcd.move_leader(endpoint, member_id, timeout_s, tls, token)
 
     def add_learner(endpoints: Sequence[str], peer_url: str, timeout_s: float) -> int:
         from cluster import etcd
 
-        return etcd.add_learner(endpoints, peer_url, timeout_s, tls)
+        return etcd.add_learner(endpoints, peer_url, timeout_s, tls, token)
 
     def promote(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
         from cluster import etcd
 
-        etcd.promote(endpoints, member_id, timeout_s, tls)
+        etcd.promote(endpoints, member_id, timeout_s, tls, token)
 
     def remove(endpoints: Sequence[str], member_id: int, timeout_s: float) -> None:
         from cluster import etcd
 
-        etcd.remove(endpoints, member_id, timeout_s, tls)
+        etcd.remove(endpoints, member_id, timeout_s, tls, token)
 
     return Program(
         enter, _load, commit_write, move_leader, add_learner, promote, remove, node_program

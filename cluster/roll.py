@@ -39,8 +39,10 @@ class Roll:
         reservation: Reservation,
         record: ServiceRecord,
         tls: ServerFiles | None = None,
+        own_token: str = "",
     ) -> None:
-        """Make the shared memory of everybody on it; `tls` are the papers that all of them show.
+        """Make the shared memory of everybody on it; `tls` are the papers that all of them show,
+        `own_token` is what they know their supervisor by.
 
         Raises:
             StartFailed: there is not enough memory.
@@ -51,6 +53,7 @@ class Roll:
         self._reservation = reservation
         self._record = record
         self._tls = tls
+        self._own_token = own_token
         self._pages = Pages()
         self._shared = {name: self._share(name) for name, _ in identity.members}
 
@@ -110,6 +113,7 @@ class Roll:
             self._shared,
             name,
             bootstrap=not self._record.has_served(name),
+            own_token=self._own_token,
             campaign_first=name == self.config.first_leader and not anybody_serves,
             tls=self._tls,
         )

@@ -3,6 +3,7 @@
     entry ──unpack──► machine.apply ──► effects  → state view (and with the next batch to disk)
                                    ├──► events   → watch hub
                                    ├──► leases   → the leader's expiry clock
+                   ├──► tokens   → those by which clients are known here
                                    ├──► all of it → the chain of digests
                                    └──► outcome  → whoever proposed it, if it was proposed here
     change ──► machine.change_members ──► the same, and the configuration unless it was refused
@@ -21,8 +22,8 @@ from typing import Protocol
 import msgspec
 
 from node.chain import Chain
-from node.machine.answer import Answer, Applied, Event, LeaseChange, Operation
-from node.machine.envelope import RequestKind, unpack
+from node.machine.answer import Answer, Applied, Event, LeaseChange, Operation, TokenChange
+from node.machine.envelope import Credential, RequestKind, unpack
 from node.machine.errors import Refusal
 from node.raft.message import ConfChange, ConfState, Entry, EntryKind
 
@@ -32,7 +33,7 @@ _decode_conf_change = msgspec.msgpack.Decoder(ConfChange).decode
 class Machine(Protocol):
     """The replicated state machine."""
 
-    def apply(self, index: int, kind: int, request: bytes) -> Applied:
+    def apply(self, index: int, kind: int, request: bytes, by: Credential | None) -> Applied:
         """Apply one request."""
 
     def change_members(
@@ -75,6 +76,7 @@ class Applier:
         *,
         complete: Callable[[int, int, Answer | Refusal], None],
         leases: Callable[[Sequence[LeaseChange]], None],
+        tokens: Callable[[Sequence[TokenChange]], None],
         conf: Callable[[], ConfState],
         change_conf: Callable[[ConfChange | None, int], ConfState],
         changed: Callable[[int, int, Answer | Refusal], None],
@@ -90,6 +92,7 @@ class Applier:
         self._chain = chain
         self._complete = complete
         self._leases = leases
+        self._tokens = tokens
         self._conf = conf
         self._change_conf = change_conf
         self._changed = changed
@@ -148,7 +151,7 @@ class Applier:
             self._change_conf(change, entry.index)
             self._chain.absorb(entry.index, entry.term, entry.data)
             return
-        kind, origin, number, request = unpack(change.context)
+        kind, origin, number, request, _ = unpack(change.context)
         conf = self._conf()
         applied = self._machine.change_members(
             entry.index, kind, request, conf.voters, conf.learners
@@ -161,14 +164,16 @@ class Applier:
         self._changed(origin, number, applied.outcome)
 
     def _apply_request(self, entry: Entry) -> None:
-        kind, origin, sequence, request = unpack(entry.data)
-        applied = self._machine.apply(entry.index, kind, request)
+        kind, origin, sequence, request, by = unpack(entry.data)
+        applied = self._machine.apply(entry.index, kind, request, by)
         if applied.effects:
             self._state.stage(applied.effects)
         if applied.events:
             self._watchers.publish(applied.events)
         if applied.leases:
             self._leases(applied.leases)
+        if applied.tokens:
+            self._tokens(applied.tokens)
         self._absorb(entry, applied)
         if kind == RequestKind.STATE_CHECK:
             self._checked(entry.index)

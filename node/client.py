@@ -7,8 +7,8 @@ may have been committed, and the caller alone knows what that means to him. A wa
 another endpoint from the revision after the last one seen, as etcd's own client does.
 
 An endpoint that begins with https:// is dialled over TLS; what it shows must be for the host that
-was dialled, and vouched for by who is trusted. No users, no background keep-alives: other clients
-exist for that.
+was dialled, and vouched for by who is trusted. No background keep-alives: other clients exist for
+that.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from node.client_link import (
 from node.proto import rpc
 from transport.errors import ConnectionLost
 from transport.grpc import CallEnded, MessageReceived, ResponseStarted, Status
+from transport.http2.event import Headers
 from transport.tls.files import ClientFiles
 
 __all__ = ["Address", "CallFailed", "ClientError", "EtcdClient", "Unreachable"]
@@ -44,13 +45,19 @@ class EtcdClient:
     Args:
         endpoints: "host:port", with http:// or https:// before it, in the order of preference.
         timeout_s: patience with each call, connecting included; a watch has it until it stands.
+        token: sent with every call; "" = none.
         tls: who is trusted and what is shown at https:// endpoints; None = the system's trust.
 
     Every call raises Unreachable or CallFailed.
     """
 
     def __init__(
-        self, endpoints: Sequence[str], *, timeout_s: float = 5.0, tls: ClientFiles | None = None
+        self,
+        endpoints: Sequence[str],
+        *,
+        timeout_s: float = 5.0,
+        token: str = "",
+        tls: ClientFiles | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -63,6 +70,7 @@ class EtcdClient:
         secure = any(address.secure for address in self._addresses)
         self._context = tls_context(tls) if secure else None
         self._timeout = timeout_s
+        self._metadata = _metadata(token)
         self._preferred = 0
         self._link: Link | None = None
         self._loss = ""
@@ -246,7 +254,7 @@ class EtcdClient:
             if left <= 0:
                 break
             try:
-                return Link(address, left, self._context)
+                return Link(address, left, self._context, self._metadata)
             except OSError as error:
                 reasons.append(f"{address}: {why(error)}")
                 self._preferred += 1
@@ -291,3 +299,7 @@ def _next_revision(request: rpc.WatchCreateRequest, response: rpc.WatchResponse)
     if response.created and request.start_revision:
         return int(request.start_revision)
     return max(seen, int(request.start_revision))
+
+
+def _metadata(token: str) -> Headers:
+    return ((b"token", token.encode()),) if token else ()

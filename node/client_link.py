@@ -20,6 +20,7 @@ from transport.grpc import (
     Status,
     UnaryReply,
 )
+from transport.http2.event import Headers
 from transport.tls.context import BadCertificate, client_context, reason_of
 from transport.tls.files import ClientFiles
 
@@ -77,8 +78,14 @@ class Address:
 class Link:
     """One connection with the codec's client role on it."""
 
-    def __init__(self, address: Address, timeout_s: float, tls: ssl.SSLContext | None) -> None:
-        """Connect, and shake hands where that is asked for.
+    def __init__(
+        self,
+        address: Address,
+        timeout_s: float,
+        tls: ssl.SSLContext | None,
+        metadata: Headers = (),
+    ) -> None:
+        """Connect, and shake hands where that is asked for; `metadata` goes with every call.
 
         Raises:
             OSError: it was not to be; `why` says the reason.
@@ -92,6 +99,7 @@ class Link:
                 self._socket.close()
                 raise
         self._grpc = GrpcClient(f"{address.host}:{address.port}", secure=address.secure)
+        self._metadata = metadata
         self._address = address
         self._heard = False
         self._going_away = False
@@ -118,7 +126,8 @@ class Link:
             ConnectionLost: nobody knows how it ended.
             CallFailed: it ended badly.
         """
-        call_id = self._grpc.unary(path, request, timeout=max(deadline - time.monotonic(), 1e-3))
+        left = max(deadline - time.monotonic(), 1e-3)
+        call_id = self._grpc.unary(path, request, self._metadata, left)
         answer: bytes | None = None
         while True:
             for event in self.turn(deadline):
@@ -132,7 +141,7 @@ class Link:
 
     def open_watch(self, request: rpc.WatchCreateRequest) -> None:
         """Start the one stream of a connection that is used for a watch."""
-        call_id = self._grpc.start("/etcdserverpb.Watch/Watch")
+        call_id = self._grpc.start("/etcdserverpb.Watch/Watch", self._metadata)
         message = rpc.WatchRequest(create_request=request)
         self._grpc.send(call_id, message.SerializeToString())
 

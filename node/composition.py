@@ -34,6 +34,7 @@ from node.member import Sinks
 from node.membership import Membership
 from node.parts import Parts
 from node.parts import Reporter as LoopReporter
+from node.passwords import Passwords
 from node.peers import Peers, RoundTrips
 from node.proposals import Proposals
 from node.quota import OnOutcome, Quota
@@ -44,6 +45,8 @@ from node.reads import Reads
 from node.report import change_event
 from node.snapshots import Snapshots
 from node.tally import Tally
+from node.token_option import SIMPLE, parse
+from node.tokens import Keeper, SimpleTokens, Tokens
 from node.transfers import Transfers
 from node.watch import WatchHub
 from store.boot import MemoryStore, Store
@@ -161,6 +164,7 @@ def compose(
         proposals.term_applied(term)
         membership.term_applied(term)
 
+    tokens = Keeper(make_tokens(config, clock), config.own_token)
     applier = Applier(
         machine,
         store.view,
@@ -168,6 +172,7 @@ def compose(
         chain,
         complete=proposals.complete,
         leases=lambda changes: leases.note(changes, clock()),
+        tokens=tokens.kind.note,
         conf=lambda: parts.conf,
         change_conf=change_conf,
         changed=membership.complete,
@@ -224,6 +229,8 @@ def compose(
         quota=quota,
         auto_compaction=auto_compaction,
         hub=hub,
+        tokens=tokens,
+        passwords=Passwords(config.bcrypt_cost),
         machine=machine,
         new_backup=lambda: backup_of(
             store.view.read_snapshot(), spool(), minor_version(ETCD_VERSION)
@@ -235,6 +242,20 @@ def compose(
         conf=disk.initial_state()[1],
     )
     return parts
+
+
+def make_tokens(config: NodeConfig, clock: Callable[[], float]) -> Tokens:
+    """What gives clients their tokens.
+
+    Raises:
+        ConfigError: the option, or a key that it names, cannot be used.
+    """
+    option = parse(config.auth_token)
+    if option.kind == SIMPLE:
+        return SimpleTokens(config.auth_token_ttl_seconds, clock)
+    from node.jwt_tokens import JwtTokens  # as large as the rest of a member
+
+    return JwtTokens(option)
 
 
 def raft_config(config: NodeConfig) -> RaftConfig:

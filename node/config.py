@@ -185,6 +185,14 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """An etcd snapshot whose state a founding member begins with; "" = an empty state."""
     seed_digest: str = ""
     """SHA-256 of that file, as hex."""
+    auth_token: str = "simple"  # noqa: S105  the kind of token, and no token
+    """How clients are given tokens: "simple", or "jwt,sign-method=…,…" (etcd --auth-token)."""
+    auth_token_ttl_seconds: int = 300
+    """How long a simple token lives after its last use (etcd --auth-token-ttl)."""
+    bcrypt_cost: int = 10
+    """Of the passwords' hashes (etcd --bcrypt-cost)."""
+    own_token: str = ""
+    """By which the supervisor is known whatever users there are; "" = it is not."""
     campaign_first: bool = False
     """Campaign at once at bootstrap, so that start-up does not pay an election timeout."""
     tls: ServerFiles | None = None

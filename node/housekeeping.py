@@ -40,6 +40,7 @@ class Housekeeping:
         parts.quota.keep(now)
         parts.auto_compaction.keep(now, parts.core.leads)
         parts.hub.tick()
+        parts.tokens.kind.expire()
         parts.consistency.keep()
         parts.core.set_eager(parts.hub.watchers > 0)
         self._expire_leases(now)

@@ -331,6 +331,7 @@ class Loop:
         parts.applier.replace_machine(machine, digest, index)
         parts.consistency.replaced()
         parts.hub.replace_history(machine)
+        parts.tokens.kind.clear()
         if parts.leases.leading:
             self._housekeeping.promote_leases(self._clock())
         parts.reporter.report("raft.snapshot_installed", index=index)

@@ -20,10 +20,12 @@ from node.machine.errors import BadLeaderTransferee, NotLeader, Refusal, TooMany
 from node.machine.machine import Machine
 from node.machine.wire import varint
 from node.parts import Parts
+from node.passwords import Passwords
 from node.proposals import Asker
 from node.proto import rpc_pb2
 from node.raft.ready import Role as RaftRole
 from node.status import Durations, Identity, MemberRecord, MemberStatus, PeerProgress, Role
+from node.tokens import Keeper
 from store.writer import SYNC_BOUNDS_SECONDS
 
 ROLES = {
@@ -99,6 +101,16 @@ class Member:
     def machine(self) -> Machine:
         """The applied state; another object after a snapshot was installed."""
         return self._parts.machine
+
+    @property
+    def tokens(self) -> Keeper:
+        """By which clients are known while authentication is enabled."""
+        return self._parts.tokens
+
+    @property
+    def passwords(self) -> Passwords:
+        """Hashes passwords and compares them, beside the loop."""
+        return self._parts.passwords
 
     @property
     def is_learner(self) -> bool:
@@ -281,6 +293,11 @@ class Member:
         """Hand one request of the client to its stream."""
         self._parts.hub.handle(stream_id, request)
         self._parts.core.set_eager(True)  # until the next housekeeping looks again
+        self._loop.wake()
+
+    def reject_watch(self, stream_id: int, reason: str) -> None:
+        """Answer a request for a watcher that may not be made."""
+        self._parts.hub.reject(stream_id, reason)
         self._loop.wake()
 
     def pause_watch(self, stream_id: int) -> None:

@@ -22,6 +22,7 @@ from node.lease_call import LeaseCalls
 from node.lease_expiry import LeaseExpiry
 from node.machine.machine import Machine
 from node.membership import Membership
+from node.passwords import Passwords
 from node.peers import Peers
 from node.proposals import Proposals
 from node.quota import Quota
@@ -31,6 +32,7 @@ from node.raft.ready import Note
 from node.reads import Reads
 from node.snapshots import Snapshots
 from node.status import PeerFigures
+from node.tokens import Keeper
 from node.transfers import Transfers
 from node.watch import WatchHub
 from transport.mesh import MeshPort
@@ -72,6 +74,8 @@ class Parts:
     quota: Quota
     auto_compaction: AutoCompaction
     hub: WatchHub
+    tokens: Keeper
+    passwords: Passwords
     machine: Machine
     """Replaced when a snapshot is installed."""
     new_machine: Callable[[int], Machine]

@@ -32,7 +32,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from node.machine.answer import Answer
-from node.machine.envelope import RequestKind, pack
+from node.machine.envelope import MEMBER, Credential, RequestKind, pack
 from node.machine.errors import LeaderFailed, Refusal, RequestTooLarge, Timeout, TooManyRequests
 
 OnOutcome = Callable[[Answer | Refusal], None]
@@ -44,6 +44,10 @@ class Asker(Protocol):
     @property
     def over(self) -> bool:
         """Whether it has stopped to wait."""
+
+    @property
+    def credential(self) -> Credential | None:
+        """Whom the request is made for; None = nobody in particular."""
 
 
 class Proposal(Struct):
@@ -110,7 +114,7 @@ class Proposals:
     ) -> None:
         """Number a request and let it wait to be proposed; too large or too many is refused.
 
-        `asker` None waits as long as the request timeout lets it.
+        `asker` None is the member itself; it waits as long as the request timeout lets it.
         """
         if len(request) > self._request_bytes_max:
             done(RequestTooLarge())
@@ -123,7 +127,8 @@ class Proposals:
             return
         self._sequence += 1
         sequence = self._sequence
-        envelope = pack(kind, self._origin, sequence, request)
+        credential = MEMBER if asker is None else asker.credential
+        envelope = pack(kind, self._origin, sequence, request, credential)
         proposal = Proposal(sequence, envelope, done, asker)
         self._pending[sequence] = proposal
         self._pending_bytes += len(envelope)
@@ -133,7 +138,7 @@ class Proposals:
     def unasked(self, kind: RequestKind, request: bytes) -> bytes:
         """An envelope of this member's own making, which nobody waits for."""
         self._sequence += 1
-        return pack(kind, self._origin, self._sequence, request)
+        return pack(kind, self._origin, self._sequence, request, MEMBER)
 
     def take(self, bytes_max: int) -> list[Proposal]:
         """What waits to be proposed, in order of arrival: as many as fit into one message of

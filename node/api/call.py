@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from node.api.errors import CORRUPT, NO_LEADER, NOT_SUPPORTED_FOR_LEARNER, Fault, fault_of
 from node.api.member import Member, Outcome
 from node.machine.answer import Answer
+from node.machine.envelope import Credential
 from node.machine.errors import Refusal
 from transport.grpc import Metadata
 
@@ -29,6 +30,19 @@ class Kind(Enum):
     UNARY = "unary"
     SERVER_STREAM = "server_stream"
     BIDI_STREAM = "bidi_stream"
+
+
+class Right(Enum):
+    """What a method asks of its client while authentication is enabled."""
+
+    NONE = "none"
+    """Nothing; its token is not even looked at."""
+    JUDGED = "judged"
+    """A token must be good if there is one; what it allows is judged by the request."""
+    USER = "user"
+    """A client that is known."""
+    ROOT = "root"
+    """One that has the role root."""
 
 
 class Method:
@@ -47,19 +61,28 @@ class Method:
         "learner",
         "name",
         "received",
+        "right",
         "sent",
         "service",
         "started",
     )
 
     def __init__(
-        self, service: str, name: str, kind: Kind, *, learner: bool = False, accused: bool = False
+        self,
+        service: str,
+        name: str,
+        kind: Kind,
+        right: Right = Right.JUDGED,
+        *,
+        learner: bool = False,
+        accused: bool = False,
     ) -> None:
         """Describe a method; `learner`: a member without a vote may answer it; `accused`: so may
         one whose state is corrupt, because the answer does not depend on the keyspace."""
         self.service = service
         self.name = name
         self.kind = kind
+        self.right = right
         self.learner = learner
         self.accused = accused
         self.started = 0
@@ -146,7 +169,7 @@ class Link(Protocol):
 class Call:
     """A unary call; `deadline` is in the member's monotonic seconds."""
 
-    __slots__ = ("call_id", "deadline", "link", "method", "over")
+    __slots__ = ("call_id", "credential", "deadline", "link", "method", "over")
 
     def __init__(self, link: Link, call_id: int, method: Method) -> None:
         """Begin a call that waits for its answer."""
@@ -156,6 +179,8 @@ class Call:
         self.deadline = 0.0
         """When the client stops waiting; 0.0 = never."""
         self.over = False
+        self.credential: Credential | None = None
+        """Who the client is, if that was asked; see `node.api.identity`."""
 
     def done(self, outcome: Outcome) -> None:
         """End the call with what the machine made of it."""
@@ -229,7 +254,17 @@ class Stream(Protocol):
 class StreamCall:
     """A streaming call: messages both ways until `finish`."""
 
-    __slots__ = ("call_id", "deadline", "link", "metadata", "method", "over", "paused", "stream")
+    __slots__ = (
+        "call_id",
+        "credential",
+        "deadline",
+        "link",
+        "metadata",
+        "method",
+        "over",
+        "paused",
+        "stream",
+    )
 
     def __init__(self, link: Link, call_id: int, method: Method, metadata: Metadata) -> None:
         """Begin a stream; `stream` is set by whoever opens the handler."""
@@ -240,6 +275,7 @@ class StreamCall:
         self.deadline = 0.0
         self.over = False
         self.paused = False
+        self.credential: Credential | None = None
         self.stream: Stream | None = None
 
     def send(self, message: bytes) -> None:
@@ -252,6 +288,10 @@ class StreamCall:
         link.grpc.send(self.call_id, message)
         link.touch()
         link.sent(self)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the stream with an etcd error."""
+        self.fail(fault_of(refusal))
 
     def fail(self, fault: Fault) -> None:
         """End the stream with an error."""

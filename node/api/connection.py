@@ -19,16 +19,24 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
-from node.api.call import Call, StreamCall, refusal_of, requires_leader
+from node.api.call import (
+    Call,
+    StreamCall,
+    UnaryHandler,
+    refusal_of,
+    requires_leader,
+)
 from node.api.errors import (
     CORRUPT,
     Fault,
     malformed_message,
 )
+from node.api.identity import admit
 from node.api.member import Member
 from node.api.service import Services
 from transport.grpc import (
@@ -133,10 +141,10 @@ class GrpcConnection(asyncio.Protocol):
         if fault is not None:
             call.fail(fault)
             return
-        try:
-            handler(call, event.message)
-        except DecodeError as error:
-            call.fail(malformed_message(str(error)))
+        if self.member.machine.auth.enabled:
+            admit(call, event.metadata, partial(_handle, handler, call, event.message))
+        else:
+            _handle(handler, call, event.message)
 
     def _other(self, event: ServerEvent, now: float) -> None:
         match event:
@@ -339,3 +347,10 @@ class GrpcConnection(asyncio.Protocol):
         for call in streams.values():
             call.abandon(Status.CANCELLED)
         self._port.gone(self.transport, self)
+
+
+def _handle(handler: UnaryHandler, call: Call, message: bytes) -> None:
+    try:
+        handler(call, message)
+    except DecodeError as error:
+        call.fail(malformed_message(str(error)))

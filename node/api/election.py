@@ -6,6 +6,7 @@ Source: etcd server/etcdserver/api/v3election/election.go.
 from __future__ import annotations
 
 from node.api.call import Call, StreamCall
+from node.api.identity import identify
 from node.api.member import Member
 from node.api.queue import (
     Place,
@@ -16,10 +17,12 @@ from node.api.queue import (
     joined,
     key_of,
     place_in,
+    read,
     refuse,
     unknown,
 )
 from node.machine.answer import Answer
+from node.machine.envelope import Credential
 from node.machine.errors import Refusal
 from node.proto import election, kv, rpc
 
@@ -88,7 +91,7 @@ class Election:
         name = election.LeaderRequest.FromString(message).name
 
         def fresh(refusal: Refusal | None) -> None:
-            outcome = refusal or self._member.machine.range(first_of(name + b"/"))
+            outcome = refusal or read(self._member, call.credential, first_of(name + b"/"))
             if not isinstance(outcome, Answer):
                 refuse(call, outcome)
                 return
@@ -136,7 +139,10 @@ class Observer:
     def received(self, message: bytes) -> None:
         """Begin to follow."""
         self._prefix = election.LeaderRequest.FromString(message).name + b"/"
-        self._look()
+        if self._member.machine.auth.enabled:
+            identify(self._call, self._known)
+        else:
+            self._look()
 
     def half_closed(self) -> None:
         """A server stream's client says nothing after its request."""
@@ -157,13 +163,17 @@ class Observer:
             self._member.close_watch(self._stream)
             self._stream = 0
 
+    def _known(self, by: Credential | None) -> None:
+        self._call.credential = by
+        self._look()
+
     def _look(self) -> None:
         self._member.read(self._fresh)
 
     def _fresh(self, refusal: Refusal | None) -> None:
         if self._call.over:
             return
-        outcome = refusal or self._member.machine.range(first_of(self._prefix))
+        outcome = refusal or read(self._member, self._call.credential, first_of(self._prefix))
         if not isinstance(outcome, Answer):
             refuse(self._call, outcome)
             return

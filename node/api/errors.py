@@ -163,6 +163,26 @@ REFUSALS: dict[type[Refusal], Fault] = {
     refusals.LearnerNotReady: ETCD_ERRORS["LearnerNotReady"],
     refusals.NotEnoughStarted: ETCD_ERRORS["MemberNotEnoughStarted"],
     refusals.Unhealthy: ETCD_ERRORS["Unhealthy"],
+    refusals.UserEmpty: ETCD_ERRORS["UserEmpty"],
+    refusals.UserExists: ETCD_ERRORS["UserAlreadyExist"],
+    refusals.UserNotFound: ETCD_ERRORS["UserNotFound"],
+    refusals.RoleEmpty: ETCD_ERRORS["RoleEmpty"],
+    refusals.RoleExists: ETCD_ERRORS["RoleAlreadyExist"],
+    refusals.RoleNotFound: ETCD_ERRORS["RoleNotFound"],
+    refusals.RoleNotGranted: ETCD_ERRORS["RoleNotGranted"],
+    refusals.PermissionNotGiven: ETCD_ERRORS["PermissionNotGiven"],
+    refusals.PermissionNotGranted: ETCD_ERRORS["PermissionNotGranted"],
+    refusals.InvalidAuthManagement: ETCD_ERRORS["InvalidAuthMgmt"],
+    refusals.RootUserNotFound: ETCD_ERRORS["RootUserNotExist"],
+    refusals.RootRoleNotGranted: ETCD_ERRORS["RootRoleNotExist"],
+    refusals.AuthNotEnabled: ETCD_ERRORS["AuthNotEnabled"],
+    refusals.AuthFailed: ETCD_ERRORS["AuthFailed"],
+    refusals.NoPasswordUser: Fault(
+        Status.UNKNOWN, "auth: authentication failed, password was given for no password user"
+    ),
+    refusals.AuthOldRevision: ETCD_ERRORS["AuthOldRevision"],
+    refusals.InvalidAuthToken: ETCD_ERRORS["InvalidAuthToken"],
+    refusals.PermissionDenied: ETCD_ERRORS["PermissionDenied"],
 }
 """Every refusal but `Malformed`, whose text carries its reason; a test holds the table complete."""
 

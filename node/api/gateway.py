@@ -21,6 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from node.api.call import Call, Kind, Method, StreamCall, refusal_of
 from node.api.errors import CORRUPT, Fault
+from node.api.identity import admit
 from node.api.json_message import BadRequest, document_of, documents, encode, fill
 from node.api.member import Member
 from node.api.route import ROUTES
@@ -153,6 +154,8 @@ class Exchange:
         fault = refusal_of(self.member, method, metadata)
         if fault is not None:
             call.fail(fault)
+        elif self.member.machine.auth.enabled:
+            admit(call, metadata, lambda: handler(call, message))
         else:
             handler(call, message)
         return call

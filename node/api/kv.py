@@ -112,6 +112,8 @@ class Kv:
             return  # nobody waits for it any more
         machine = self._member.machine
         if isinstance(request, rpc.RangeRequest):
-            call.done(machine.range(request))
+            refused = machine.access.range(call.credential, request)
+            call.done(refused or machine.range(request))
         else:
-            call.done(machine.read_txn(request))
+            refused = machine.access.txn(call.credential, request)
+            call.done(refused or machine.read_txn(request))

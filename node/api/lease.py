@@ -11,9 +11,9 @@ from __future__ import annotations
 import random
 
 from node.api.call import Call, StreamCall
-from node.api.errors import fault_of
+from node.api.identity import identify
 from node.api.member import Member
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Refusal
 from node.proto import rpc
 
@@ -55,9 +55,15 @@ class Lease:
                 call.refuse(times)
                 return
             remaining, granted = times
+            machine = self._member.machine
+            if request.keys:
+                refusal = machine.access.read_lease(call.credential, request.ID)
+                if refusal is not None:
+                    call.refuse(refusal)
+                    return
             response = rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=remaining, grantedTTL=granted)
             if request.keys and granted:
-                response.keys.extend(self._member.machine.lease_keys(request.ID))
+                response.keys.extend(machine.lease_keys(request.ID))
             call.respond(response)
 
         self._member.time_to_live(request.ID, told)
@@ -65,7 +71,14 @@ class Lease:
     def leases(self, call: Call, message: bytes) -> None:
         """List the ids of all leases."""
         rpc.LeaseLeasesRequest.FromString(message)
-        leases = self._member.machine.leases()
+        machine = self._member.machine
+        leases = machine.leases()
+        refusal = machine.auth.check_user(call.credential)
+        for lease in leases:
+            refusal = refusal or machine.access.read_lease(call.credential, lease.id)
+        if refusal is not None:
+            call.refuse(refusal)
+            return
         call.respond(
             rpc.LeaseLeasesResponse(leases=[rpc.LeaseStatus(ID=lease.id) for lease in leases])
         )
@@ -95,9 +108,20 @@ class KeepAlive:
                 self._call.send(self._member.header(revision) + response.SerializeToString())
                 self._finish_if_over()
             else:
-                self._call.fail(fault_of(ttl))
+                self._call.refuse(ttl)
 
-        self._member.keep_alive(lease_id, renewed)
+        def known(by: Credential | None) -> None:
+            machine = self._member.machine
+            refusal = machine.auth.check_user(by) or machine.access.write_lease(by, lease_id)
+            if refusal is None:
+                self._member.keep_alive(lease_id, renewed)
+            else:
+                self._call.refuse(refusal)
+
+        if self._member.machine.auth.enabled:
+            identify(self._call, known)
+        else:
+            self._member.keep_alive(lease_id, renewed)
 
     def half_closed(self) -> None:
         """Answer what is under way, then end."""

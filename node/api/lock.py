@@ -9,7 +9,7 @@ Source: etcd server/etcdserver/api/v3lock/lock.go.
 from __future__ import annotations
 
 from node.api.call import Call
-from node.api.queue import Place, Queues, answered, joined, key_of, place_in, unknown
+from node.api.queue import Place, Queues, answered, joined, key_of, place_in, read, unknown
 from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.proto import lock, rpc
@@ -49,7 +49,7 @@ class Lock:
         revision, _ = place_in(answer)
 
         def hold() -> None:
-            found = self._member.machine.range(rpc.RangeRequest(key=key))
+            found = read(self._member, call.credential, rpc.RangeRequest(key=key))
             if isinstance(found, Answer) and rpc.RangeResponse.FromString(found.body).kvs:
                 call.respond(lock.LockResponse(key=key), found.revision)
             else:

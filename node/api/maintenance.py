@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 
 from node.api.call import Call, Link, StreamCall
 from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER, fault_of
+from node.api.identity import identify
 from node.api.member import Backup, Member
 from node.config import minor_version
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Refusal, Timeout
 from node.proto import rpc
 from node.status import MemberStatus
@@ -57,7 +58,12 @@ class Maintenance:
 
     def alarm(self, call: Call, message: bytes) -> None:
         """List, raise or lower alarms."""
-        rpc.AlarmRequest.FromString(message)
+        request = rpc.AlarmRequest.FromString(message)
+        if request.action != rpc.AlarmRequest.GET:
+            refusal = self._member.machine.auth.check_admin(call.credential)
+            if refusal is not None:
+                call.refuse(refusal)
+                return
         self._member.propose(RequestKind.ALARM, message, call.done, call)
 
     def defragment(self, call: Call, message: bytes) -> None:
@@ -140,8 +146,12 @@ class SnapshotStream:
     def received(self, message: bytes) -> None:
         """Begin."""
         rpc.SnapshotRequest.FromString(message)
-        if self._index < 0:
-            self._index = self._member.applied
+        if self._index >= 0:
+            return
+        self._index = self._member.applied
+        if self._member.machine.auth.enabled:
+            identify(self._call, self._known)
+        else:
             self._open()
 
     def half_closed(self) -> None:
@@ -161,6 +171,14 @@ class SnapshotStream:
         """Throw away what was made."""
         if self._backup is not None:
             self._backup.close()
+
+    def _known(self, by: Credential | None) -> None:
+        """It holds everything, and the hashes of passwords."""
+        refusal = self._member.machine.auth.check_admin(by)
+        if refusal is None:
+            self._open()
+        else:
+            self._call.refuse(refusal)
 
     def _later(self, seconds: float, step: Callable[[], None]) -> None:
         self._call.link.later(seconds, lambda: None if self._call.over else step())

@@ -21,9 +21,11 @@ from node.machine.answer import Answer
 from node.machine.envelope import RequestKind
 from node.machine.errors import Refusal
 from node.machine.machine import Machine
+from node.passwords import Passwords
 from node.proposals import Asker
 from node.proto import rpc_pb2
 from node.status import Identity, MemberRecord, MemberStatus
+from node.tokens import Keeper
 
 Outcome = Answer | Refusal
 OnOutcome = Callable[[Outcome], None]
@@ -70,6 +72,14 @@ class Member(Protocol):
         """The applied state. Only reads; only the loop applies."""
 
     @property
+    def tokens(self) -> Keeper:
+        """By which it knows its clients while authentication is enabled."""
+
+    @property
+    def passwords(self) -> Passwords:
+        """Hashes them and compares them, beside the loop."""
+
+    @property
     def is_learner(self) -> bool:
         """True while this member has no vote; asked once per request, so cheap."""
 
@@ -107,7 +117,8 @@ class Member(Protocol):
     ) -> None:
         """Put a request (protobuf bytes as received) through the log, here or at the leader.
 
-        If its leader dies it is proposed again, unless `asker` has stopped to wait by then.
+        If its leader dies it is proposed again, unless `asker` has stopped to wait by then. It is
+        judged as a request of whom `asker` stands for; without one as the member's own.
         """
 
     def change_members(self, kind: RequestKind, member: rpc_pb2.Member, done: OnOutcome) -> None:
@@ -141,6 +152,9 @@ class Member(Protocol):
 
     def watch_request(self, stream_id: int, request: rpc_pb2.WatchRequest) -> None:
         """Hand one request of the client to its stream."""
+
+    def reject_watch(self, stream_id: int, reason: str) -> None:
+        """Answer a request for a watcher that may not be made; the stream goes on."""
 
     def pause_watch(self, stream_id: int) -> None:
         """Send the stream nothing more until `resume_watch`; no event is lost by it."""

@@ -17,7 +17,7 @@ from node.api.call import Call, StreamCall
 from node.api.errors import Fault, fault_of
 from node.api.member import Member, Outcome
 from node.machine.answer import Answer
-from node.machine.envelope import RequestKind
+from node.machine.envelope import MEMBER, Credential, RequestKind
 from node.machine.errors import Refusal
 from node.proto import kv, rpc
 from transport.grpc.status import Status
@@ -55,6 +55,10 @@ class Queues:
         """Go on with the caller's lease, or with a new one if it has none."""
         if given:
             then(given)
+            return
+        refusal = self.member.machine.auth.check_user(call.credential)
+        if refusal is not None:
+            refuse(call, refusal)
             return
         lease_id = self._chance.getrandbits(ID_BITS) or 1
         grant = rpc.LeaseGrantRequest(ID=lease_id, TTL=SESSION_SECONDS)
@@ -103,7 +107,7 @@ class Place:
     def _fresh(self, refusal: Refusal | None) -> None:
         if self.over or self.call.over:
             return  # poll() sees to it
-        outcome = refusal or self._member.machine.range(self._older)
+        outcome = refusal or read(self._member, self.call.credential, self._older)
         if not isinstance(outcome, Answer):
             self.leave()
             refuse(self.call, outcome)
@@ -136,6 +140,16 @@ class Place:
         if self._stream:
             self._member.close_watch(self._stream)
             self._stream = 0
+
+
+def read(member: Member, by: Credential | None, request: rpc.RangeRequest) -> Outcome:
+    """Read for a caller who may have waited for long: as whom it was known when it came, and with
+    the rights of now."""
+    machine = member.machine
+    auth = machine.auth
+    if auth.enabled and by is not None and by is not MEMBER:
+        by = Credential(by.name, auth.revision)
+    return machine.access.range(by, request) or machine.range(request)
 
 
 def answered(call: Call, then: OnAnswer) -> Callable[[Outcome], None]:

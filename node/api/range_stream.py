@@ -16,7 +16,9 @@ from collections.abc import Callable
 
 from node.api.call import StreamCall
 from node.api.errors import NO_FILTERED_STREAM, NO_SORTED_STREAM, Fault, fault_of
+from node.api.identity import identify
 from node.api.member import Member
+from node.machine.envelope import Credential
 from node.machine.errors import Refusal
 from node.machine.paging import Paging
 from node.machine.range import is_filtered
@@ -99,7 +101,19 @@ class RangeStream:
     def _begin(self, request: rpc.RangeRequest, stale: Refusal | None) -> None:
         if stale is not None:
             self._call.fail(fault_of(stale))
-            return
+        elif self._member.machine.auth.enabled:
+            identify(self._call, lambda by: self._judge(request, by))
+        else:
+            self._read(request)
+
+    def _judge(self, request: rpc.RangeRequest, by: Credential | None) -> None:
+        refusal = self._member.machine.access.range(by, request)
+        if refusal is None:
+            self._read(request)
+        else:
+            self._call.refuse(refusal)
+
+    def _read(self, request: rpc.RangeRequest) -> None:
         self._limit = max(request.limit, 0)
         self._paging = paging = Paging(request, self._member.machine.revision)
         (self._count if request.count_only else self._send)(paging)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 
-from node.api.call import Kind, Method, StreamHandler, UnaryHandler
+from node.api.auth import Auth
+from node.api.call import Kind, Method, Right, StreamHandler, UnaryHandler
 from node.api.cluster import Cluster
 from node.api.election import Election
 from node.api.errors import Fault, malformed_method, unknown_method, unknown_service
@@ -38,7 +39,7 @@ REFLECTION_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 STATELESS = frozenset({HEALTH, REFLECTION, REFLECTION_ALPHA})
 """Services of gRPC itself: they show nothing of what is stored."""
 SERVICES = STATELESS | {KV, WATCH, LEASE, CLUSTER, MAINTENANCE, AUTH, LOCK, ELECTION}
-UNAFFECTED = STATELESS | {CLUSTER, MAINTENANCE}
+UNAFFECTED = STATELESS | {CLUSTER, MAINTENANCE, AUTH}
 """What a member whose state is corrupt still answers; not the stream that hands its state out."""
 
 
@@ -58,25 +59,25 @@ class Services:
         self._unary(KV, "Put", self._kv.put)
         self._unary(KV, "DeleteRange", self._kv.delete_range)
         self._unary(KV, "Txn", self._kv.txn)
-        self._unary(KV, "Compact", self._kv.compact)
+        self._unary(KV, "Compact", self._kv.compact, Right.ROOT)
         self._stream(WATCH, "Watch", Kind.BIDI_STREAM, Watch(member).watch)
-        self._unary(LEASE, "LeaseGrant", lease.grant)
-        self._unary(LEASE, "LeaseRevoke", lease.revoke)
+        self._unary(LEASE, "LeaseGrant", lease.grant, Right.USER)
+        self._unary(LEASE, "LeaseRevoke", lease.revoke, Right.USER)
         self._stream(LEASE, "LeaseKeepAlive", Kind.BIDI_STREAM, lease.keep_alive)
-        self._unary(LEASE, "LeaseTimeToLive", lease.time_to_live)
+        self._unary(LEASE, "LeaseTimeToLive", lease.time_to_live, Right.USER)
         self._unary(LEASE, "LeaseLeases", lease.leases)
         cluster = Cluster(member, chance)
-        self._unary(CLUSTER, "MemberList", cluster.member_list)
-        self._unary(CLUSTER, "MemberAdd", cluster.member_add)
-        self._unary(CLUSTER, "MemberRemove", cluster.member_remove)
-        self._unary(CLUSTER, "MemberUpdate", cluster.member_update)
-        self._unary(CLUSTER, "MemberPromote", cluster.member_promote)
-        self._unary(MAINTENANCE, "Status", maintenance.status, learner=True)
-        self._unary(MAINTENANCE, "Alarm", maintenance.alarm)
-        self._unary(MAINTENANCE, "Defragment", maintenance.defragment)
-        self._unary(MAINTENANCE, "Hash", maintenance.hash)
-        self._unary(MAINTENANCE, "HashKV", maintenance.hash_kv)
-        self._unary(MAINTENANCE, "MoveLeader", maintenance.move_leader)
+        self._unary(CLUSTER, "MemberList", cluster.member_list, Right.USER)
+        self._unary(CLUSTER, "MemberAdd", cluster.member_add, Right.ROOT)
+        self._unary(CLUSTER, "MemberRemove", cluster.member_remove, Right.ROOT)
+        self._unary(CLUSTER, "MemberUpdate", cluster.member_update, Right.ROOT)
+        self._unary(CLUSTER, "MemberPromote", cluster.member_promote, Right.ROOT)
+        self._unary(MAINTENANCE, "Status", maintenance.status, Right.USER, learner=True)
+        self._unary(MAINTENANCE, "Alarm", maintenance.alarm, Right.USER)
+        self._unary(MAINTENANCE, "Defragment", maintenance.defragment, Right.ROOT)
+        self._unary(MAINTENANCE, "Hash", maintenance.hash, Right.ROOT)
+        self._unary(MAINTENANCE, "HashKV", maintenance.hash_kv, Right.ROOT)
+        self._unary(MAINTENANCE, "MoveLeader", maintenance.move_leader, Right.ROOT)
         self._stream(
             MAINTENANCE, "Snapshot", Kind.SERVER_STREAM, maintenance.snapshot, learner=True
         )
@@ -89,7 +90,8 @@ class Services:
         self._unary(ELECTION, "Leader", elections.leader)
         self._unary(ELECTION, "Resign", elections.resign)
         self._stream(ELECTION, "Observe", Kind.SERVER_STREAM, elections.observe)
-        self._unary(HEALTH, "Check", self._health.check, learner=True)
+        self._users(Auth(member, chance))
+        self._unary(HEALTH, "Check", self._health.check, Right.NONE, learner=True)
         self._stream(HEALTH, "Watch", Kind.SERVER_STREAM, self._health.watch, learner=True)
         reflection = Reflection(SERVICES)
         for name in (REFLECTION, REFLECTION_ALPHA):
@@ -121,11 +123,36 @@ class Services:
         """The server takes no more calls."""
         self._health.stop()
 
+    def _users(self, auth: Auth) -> None:
+        self._unary(AUTH, "UserAdd", auth.user_add)
+        self._unary(AUTH, "UserGet", auth.user_get)
+        self._unary(AUTH, "UserList", auth.user_list)
+        self._unary(AUTH, "UserDelete", auth.user_delete)
+        self._unary(AUTH, "UserChangePassword", auth.user_change_password)
+        self._unary(AUTH, "UserGrantRole", auth.user_grant_role)
+        self._unary(AUTH, "UserRevokeRole", auth.user_revoke_role)
+        self._unary(AUTH, "RoleAdd", auth.role_add)
+        self._unary(AUTH, "RoleGet", auth.role_get)
+        self._unary(AUTH, "RoleList", auth.role_list)
+        self._unary(AUTH, "RoleDelete", auth.role_delete)
+        self._unary(AUTH, "RoleGrantPermission", auth.role_grant_permission)
+        self._unary(AUTH, "RoleRevokePermission", auth.role_revoke_permission)
+        self._unary(AUTH, "AuthEnable", auth.enable)
+        self._unary(AUTH, "AuthDisable", auth.disable)
+        self._unary(AUTH, "AuthStatus", auth.status)
+        self._unary(AUTH, "Authenticate", auth.authenticate, Right.NONE)
+
     def _unary(
-        self, service: str, name: str, handler: UnaryHandler, *, learner: bool = False
+        self,
+        service: str,
+        name: str,
+        handler: UnaryHandler,
+        right: Right = Right.JUDGED,
+        *,
+        learner: bool = False,
     ) -> None:
         accused = service in UNAFFECTED
-        method = Method(service, name, Kind.UNARY, learner=learner, accused=accused)
+        method = Method(service, name, Kind.UNARY, right, learner=learner, accused=accused)
         self.unary[method.path] = (method, handler)
 
     def _stream(

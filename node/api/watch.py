@@ -7,7 +7,11 @@ wire. A client that half-closes still gets its events: only cancelling ends a wa
 from __future__ import annotations
 
 from node.api.call import StreamCall
+from node.api.errors import Fault, fault_of
+from node.api.identity import identity
 from node.api.member import Member
+from node.machine.envelope import Credential
+from node.machine.errors import Refusal
 from node.proto import rpc
 
 
@@ -29,11 +33,31 @@ class WatchStream:
     def __init__(self, member: Member, call: StreamCall) -> None:
         """Open a stream at the hub."""
         self._member = member
+        self._call = call
         self._id = member.open_watch(call.send)
 
     def received(self, message: bytes) -> None:
         """Create, cancel or ask for progress."""
-        self._member.watch_request(self._id, rpc.WatchRequest.FromString(message))
+        request = rpc.WatchRequest.FromString(message)
+        if self._member.machine.auth.enabled and request.HasField("create_request"):
+            identity(self._call, lambda found: self._judge(request, found))
+        else:
+            self._member.watch_request(self._id, request)
+
+    def _judge(self, request: rpc.WatchRequest, found: Credential | Refusal | None) -> None:
+        """Make a watcher if its client may read the keys now; later changes do not end it. The
+        stream goes on in any case."""
+        if self._call.over:
+            return
+        create = request.create_request
+        if isinstance(found, Refusal):
+            refusal: Refusal | None = found
+        else:
+            refusal = self._member.machine.access.watch(found, create)
+        if refusal is None or create.start_revision < 0:  # etcd refuses that first
+            self._member.watch_request(self._id, request)
+        else:
+            self._member.reject_watch(self._id, go_text(fault_of(refusal)))
 
     def half_closed(self) -> None:
         """Events keep flowing: the JSON gateway sends one request and listens for ever."""
@@ -49,3 +73,9 @@ class WatchStream:
     def closed(self) -> None:
         """Cancel every watcher of the stream."""
         self._member.close_watch(self._id)
+
+
+def go_text(fault: Fault) -> str:
+    """An error as Go's clients print it, which is what etcd puts into a watch's cancel reason."""
+    code = "".join(word.capitalize() for word in fault.status.name.split("_"))
+    return f"rpc error: code = {code} desc = {fault.text}"

@@ -58,6 +58,24 @@ class LeaseChange(msgspec.Struct, frozen=True, gc=False):
     """Granted seconds; 0 when revoked."""
 
 
+class TokenChangeKind(IntEnum):
+    """What happened to the tokens by which users are known."""
+
+    ASSIGNED = 0
+    USER_REVOKED = 1
+    ALL_REVOKED = 2
+
+
+class TokenChange(msgspec.Struct, frozen=True, gc=False):
+    """Tokens began or ended; each member keeps them in memory only (`node.tokens`)."""
+
+    kind: TokenChangeKind
+    name: str = ""
+    """The user; empty for ALL_REVOKED."""
+    token: str = ""
+    """What was assigned."""
+
+
 class Applied(msgspec.Struct, frozen=True, gc=False):
     """The consequence of one entry. Empty but for the outcome if the entry changed nothing."""
 
@@ -67,3 +85,4 @@ class Applied(msgspec.Struct, frozen=True, gc=False):
     events: Sequence[Event] = ()
     """All of one revision, the one that the machine has now, in sub order."""
     leases: Sequence[LeaseChange] = ()
+    tokens: Sequence[TokenChange] = ()

@@ -109,6 +109,99 @@ class Corrupt(Refusal):
     """The CORRUPT alarm is raised: members disagree, so nothing is served."""
 
 
+# What users, roles and permissions say.
+
+
+@dataclass(frozen=True, slots=True)
+class UserEmpty(Refusal):
+    """A user without a name; a request of nobody in particular where a user is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserExists(Refusal):
+    """The name of a new user is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserNotFound(Refusal):
+    """No user has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleEmpty(Refusal):
+    """A role without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleExists(Refusal):
+    """The name of a new role is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNotFound(Refusal):
+    """No role has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNotGranted(Refusal):
+    """The user does not have the role that is to be taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionNotGiven(Refusal):
+    """A grant that does not say what it grants."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionNotGranted(Refusal):
+    """The role does not have the permission that is to be taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidAuthManagement(Refusal):
+    """A permission on no key, or a change that would leave nobody in charge."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootUserNotFound(Refusal):
+    """Authentication cannot be enabled without the user root."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootRoleNotGranted(Refusal):
+    """Nor without its role root."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthNotEnabled(Refusal):
+    """There is nothing to authenticate for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFailed(Refusal):
+    """No such user, or not its password."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoPasswordUser(Refusal):
+    """A user that has no password cannot be known by one; or a hash that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthOldRevision(Refusal):
+    """Users, roles or permissions have changed since the client was authenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidAuthToken(Refusal):
+    """A token that was never given out, or not to here, or has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionDenied(Refusal):
+    """The user may not do this."""
+
+
 # What the way through the cluster can do to a request; never a result of applying it.
 
 

@@ -1,8 +1,9 @@
 """The whole state as etcd's backend would hold it: its buckets, their keys and values, in order.
 
     alarm            AlarmMember                        → ""
-    auth             authRevision                       → u64be
-    authRoles, authUsers                                  (there are none)
+    auth             authEnabled, authRevision          → 0 or 1, u64be
+    authRoles        name                               → Role
+    authUsers        name                               → User, with the hash of its password
     cluster          clusterVersion                     → "3.6.0"
     key              main u64be _ sub u64be [t]         → KeyValue
     lease            id u64be                           → Lease {ID, TTL}
@@ -10,8 +11,8 @@
     members_removed  id as hex                          → "removed"
     meta             see `_meta`
 
-An etcd that is restored from it has the same keys, revisions and leases. The members are replaced
-by those that the restoring operator names, as from a snapshot of etcd's own.
+An etcd that is restored from it has the same keys, revisions, leases and users. Its members are
+those that the restoring operator names, as from a snapshot of etcd's own.
 
 Source: etcd server/storage/schema (bucket.go, alarm.go, membership.go, cindex.go, confstate.go),
 server/storage/mvcc (revision.go, store.go: the two revisions of a compaction).
@@ -23,14 +24,20 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from node.machine.auth import FIRST_REVISION
 from node.machine.record import (
     ALARM,
+    AUTH_ENABLED,
+    AUTH_REVISION,
     COMPACT_REVISION,
     LEASE,
     MEMBER,
     REMOVED,
     REVISION,
+    ROLE,
+    USER,
     is_tombstone,
+    number,
     table_end,
     unpack_number,
 )
@@ -41,8 +48,6 @@ from node.proto import rpc
 Bucket = tuple[bytes, Iterator[tuple[bytes, bytes]]]
 
 _ID = slice(1, 9)
-_AUTH_REVISION = 1
-"""What etcd begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,9 @@ class Origin:
 def buckets(view: View, origin: Origin) -> Iterator[Bucket]:
     """All buckets in the order of their names; `view` must not change meanwhile."""
     yield b"alarm", _alarms(view)
-    yield b"auth", iter([(b"authRevision", _AUTH_REVISION.to_bytes(8, "big"))])
-    yield b"authRoles", iter(())
-    yield b"authUsers", iter(())
+    yield b"auth", _auth(view)
+    yield b"authRoles", _named(view, ROLE)
+    yield b"authUsers", _named(view, USER)
     yield b"cluster", iter([(b"clusterVersion", origin.version.encode())])
     yield b"key", _keys(view)
     yield b"lease", _leases(view)
@@ -77,6 +82,18 @@ def _alarms(view: View) -> Iterator[tuple[bytes, bytes]]:
         member, kind = int.from_bytes(key[_ID], "big"), int.from_bytes(key[9:13], "big")
         found.append(b"\x08" + varint(member) + b"\x10" + varint(kind))
     yield from ((encoded, b"") for encoded in sorted(found))
+
+
+def _auth(view: View) -> Iterator[tuple[bytes, bytes]]:
+    enabled = view.get(AUTH_ENABLED)
+    if enabled is not None:
+        yield b"authEnabled", enabled
+    yield b"authRevision", view.get(AUTH_REVISION) or number(FIRST_REVISION)
+
+
+def _named(view: View, table: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for key, stored in view.scan(table, table_end(table)):
+        yield key[len(table) :], stored
 
 
 def _keys(view: View) -> Iterator[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ Applying is a function of the log alone. What a client did wrong is a refusal, w
 like any other and the same on every member; what cannot happen raises InvariantViolated and ends
 the process, because a member that guesses would go its own way.
 
-The machine keeps a few numbers in memory (revision, compact revision, alarms, members) and
+The machine keeps a few numbers in memory (revision, compact revision, alarms, members, users) and
 everything else in the view's records, so that it starts in constant time. It writes nothing itself.
 
 Reads show the applied state; whether that is fresh enough is the caller's question. Requests are
@@ -18,24 +18,20 @@ expected to have passed `node.machine.validate`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
 from node.errors import InvariantViolated
-from node.machine import history, kv, lease, txn
+from node.machine import auth_change, history, kv, lease, txn
+from node.machine.access import Access
 from node.machine.alarm import NOBODY, Alarms
-from node.machine.answer import (
-    Answer,
-    Applied,
-    Event,
-    LeaseChange,
-    LeaseChangeKind,
-    Operation,
-)
+from node.machine.answer import Answer, Applied, Event, LeaseChange, LeaseChangeKind, Operation
+from node.machine.auth import Auth
 from node.machine.change import Change
 from node.machine.compaction import Compaction
 from node.machine.digest import KeyspaceHash
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, NoSpace, Refusal
 from node.machine.keyspace import Keyspace
 from node.machine.lease import Lease
@@ -60,7 +56,9 @@ class Machine:
         "_compaction",
         "_keyspace",
         "_roster",
+        "access",
         "applied_index",
+        "auth",
         "tally",
     )
 
@@ -82,7 +80,11 @@ class Machine:
         self._compaction = Compaction(self._keyspace, self.tally)
         self._alarms = Alarms(view, member_id)
         self._roster = Roster(view)
-        self._apply: dict[int, Callable[[bytes], Applied]] = {
+        self.auth = Auth(view)
+        """Users and roles; only looked at from outside."""
+        self.access = Access(self.auth, view)
+        """What they allow; reads are judged by whoever makes them."""
+        self._apply: dict[int, Callable[[bytes, Credential | None], Applied]] = {
             RequestKind.PUT: self._put,
             RequestKind.DELETE_RANGE: self._delete_range,
             RequestKind.TXN: self._txn,
@@ -93,12 +95,14 @@ class Machine:
             RequestKind.MEMBER_PUBLISH: self._member_publish,
             RequestKind.MEMBER_UPDATE: self._member_update,
             RequestKind.STATE_CHECK: self._state_check,
+            **{kind: partial(self._auth, kind) for kind in auth_change.KINDS},
         }
 
     # Applying.
 
-    def apply(self, index: int, kind: int, request: bytes) -> Applied:
-        """Apply one entry. `request` is the client's message of the given kind, as received.
+    def apply(self, index: int, kind: int, request: bytes, by: Credential | None = None) -> Applied:
+        """Apply one entry. `request` is the client's message of the given kind, as received; `by`
+        is whom it is made for, None = nobody in particular.
 
         Raises:
             InvariantViolated: an unknown kind, or an index that was applied before.
@@ -108,7 +112,7 @@ class Machine:
         if apply is None:
             raise InvariantViolated(f"entry {index} is of unknown kind {kind}")
         try:
-            return apply(request)
+            return apply(request, by)
         except DecodeError as error:
             return Applied(Malformed(str(error)))
 
@@ -274,18 +278,19 @@ class Machine:
 
     # One method for each kind of entry.
 
-    def _put(self, encoded: bytes) -> Applied:
+    def _put(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.PutRequest.FromString(encoded)
         if self._alarms.corrupt or self._alarms.no_space:
             return Applied(self._alarmed())
         keyspace = self._keyspace
+        refusal = self.access.put(by, request)
         keeps = request.ignore_value or request.ignore_lease
-        if keeps or request.lease:
+        if refusal is None and (keeps or request.lease):
             view = keyspace.view
             # The lease first: a put in a txn is checked the other way round, in etcd as well.
             refusal = kv.check_lease(view, request) or kv.check_kept(view, request)
-            if refusal is not None:
-                return Applied(refusal)
+        if refusal is not None:
+            return Applied(refusal)
         change = Change(keyspace)
         self.tally.puts += 1
         if keeps or request.prev_kv:
@@ -293,18 +298,24 @@ class Machine:
             self.tally.txns += 1
         return self._adopt(change, kv.put(change, request))
 
-    def _delete_range(self, encoded: bytes) -> Applied:
+    def _delete_range(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.DeleteRangeRequest.FromString(encoded)
         if self._alarms.corrupt:
             return Applied(Corrupt())
+        refusal = self.access.delete_range(by, request)
+        if refusal is not None:
+            return Applied(refusal)
         change = Change(self._keyspace)
         self.tally.operations(request.prev_kv, 0, 1)
         return self._adopt(change, kv.delete_range(change, request))
 
-    def _txn(self, encoded: bytes) -> Applied:
+    def _txn(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.TxnRequest.FromString(encoded)
         if self._alarms.corrupt or (self._alarms.no_space and txn.has_put(request)):
             return Applied(self._alarmed())
+        refusal = self.access.txn(by, request)
+        if refusal is not None:
+            return Applied(refusal)
         chosen = txn.plan(self._keyspace.view, request)
         self.tally.operations(txn.looks(chosen), 0, 0)
         refusal = txn.check(self._keyspace, chosen)
@@ -314,7 +325,7 @@ class Machine:
         change = Change(self._keyspace)
         return self._adopt(change, txn.run(change, chosen))
 
-    def _compact(self, encoded: bytes) -> Applied:
+    def _compact(self, encoded: bytes, by: Credential | None) -> Applied:
         revision = rpc.CompactionRequest.FromString(encoded).revision
         keyspace = self._keyspace
         if self._alarms.corrupt:
@@ -326,7 +337,7 @@ class Machine:
         keyspace.compact_revision = revision
         return Applied(Answer(keyspace.revision, b""), [(COMPACT_REVISION, number(revision))])
 
-    def _lease_grant(self, encoded: bytes) -> Applied:
+    def _lease_grant(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.LeaseGrantRequest.FromString(encoded)
         if self._alarms.corrupt or self._alarms.no_space:
             return Applied(self._alarmed())
@@ -340,34 +351,40 @@ class Machine:
             change, body, LeaseChange(LeaseChangeKind.GRANTED, granted.id, granted.ttl)
         )
 
-    def _lease_revoke(self, encoded: bytes) -> Applied:
+    def _lease_revoke(self, encoded: bytes, by: Credential | None) -> Applied:
         lease_id = rpc.LeaseRevokeRequest.FromString(encoded).ID
         if self._alarms.corrupt:
             return Applied(Corrupt())
         change = Change(self._keyspace)
-        refusal = lease.revoke(change, lease_id)
+        refusal = self.access.write_lease(by, lease_id) or lease.revoke(change, lease_id)
         if refusal is not None:
             return Applied(refusal)
         self.tally.leases_revoked += 1
         self.tally.operations(0, 0, len(change.events))
         return self._adopt(change, b"", LeaseChange(LeaseChangeKind.REVOKED, lease_id, 0))
 
-    def _alarm(self, encoded: bytes) -> Applied:
+    def _alarm(self, encoded: bytes, by: Credential | None) -> Applied:
         body, effects = self._alarms.apply(rpc.AlarmRequest.FromString(encoded))
         return Applied(Answer(self.revision, body), effects)
 
-    def _member_publish(self, encoded: bytes) -> Applied:
+    def _member_publish(self, encoded: bytes, by: Credential | None) -> Applied:
         effects = self._roster.publish(rpc.Member.FromString(encoded))
         return Applied(Answer(self.revision, b""), effects)
 
-    def _member_update(self, encoded: bytes) -> Applied:
+    def _member_update(self, encoded: bytes, by: Credential | None) -> Applied:
         updated = self._roster.update(rpc.Member.FromString(encoded))
         if isinstance(updated, Refusal):
             return Applied(updated)
         return Applied(Answer(self.revision, b""), updated)
 
-    def _state_check(self, encoded: bytes) -> Applied:
+    def _state_check(self, encoded: bytes, by: Credential | None) -> Applied:
         return Applied(Answer(self.revision, b""))
+
+    def _auth(self, kind: RequestKind, encoded: bytes, by: Credential | None) -> Applied:
+        made = auth_change.apply(self.auth, kind, encoded, by, self.applied_index)
+        if isinstance(made, Refusal):
+            return Applied(made)
+        return Applied(Answer(self.revision, made.body), made.effects, tokens=made.tokens)
 
     def _advance(self, index: int) -> None:
         if index <= self.applied_index:

@@ -7,6 +7,11 @@
     l  leases            lease i64be                             → granted ttl i64be
     m  numbers           see below                               → i64be and others
     n  members           member u64be                            → etcdserverpb.Member
+    o  removed members   member u64be                            → ""
+    p  users and roles   e                                       → whether they count, 0 or 1
+                         r │ name                                → authpb.Role
+                         u │ name                                → authpb.User
+                         v                                       → auth revision i64be
     r  revisions         position                                → version record
 
 A position is `main u64be │ sub u32be`: it sorts as revisions do. A version record is
@@ -35,6 +40,7 @@ INLINE_BYTES_MAX = 4096
 
 ALARM, CURRENT, DEAD, LEASE_KEY, LEASE = b"a", b"c", b"d", b"k", b"l"
 MEMBER, REMOVED, REVISION = b"n", b"o", b"r"
+AUTH_ENABLED, ROLE, USER, AUTH_REVISION = b"pe", b"pr", b"pu", b"pv"
 COMPACT_REVISION = b"mc"
 COMPACT_PROGRESS = b"mp"
 TOMBSTONE_REVISION = b"mt"
@@ -86,7 +92,7 @@ def unpack_number(packed: bytes) -> int:
 
 def table_end(table: bytes) -> bytes:
     """The first key after a table."""
-    return bytes((table[0] + 1,))
+    return table[:-1] + bytes((table[-1] + 1,))
 
 
 def bounds(table: bytes, lo: bytes, hi: bytes | None) -> tuple[bytes, bytes]:

@@ -2,8 +2,8 @@
 
 Every version of every key is built again in the order of revisions, as its request would have built
 it; the reader shows what was built before. What etcd keeps only in memory (which version of a key
-is the newest, which keys hang on a lease) follows from that. Members, alarms and the position in
-the log are not taken over: the cluster that begins has its own.
+is the newest, which keys hang on a lease) follows from that. Users and roles are taken as they are.
+Members, alarms and the position in the log are not taken over: the cluster that begins has its own.
 
 Source: etcd server/storage/mvcc/kvstore.go (restore), server/storage/schema.
 """
@@ -15,16 +15,21 @@ from collections.abc import Callable, Iterable, Iterator
 from google.protobuf.message import DecodeError
 
 from node.machine.answer import Operation
+from node.machine.auth import FIRST_REVISION, OFF, ON
 from node.machine.lease import TTL_SECONDS_MIN
 from node.machine.record import (
+    AUTH_ENABLED,
+    AUTH_REVISION,
     COMPACT_REVISION,
     CURRENT,
     DEAD,
     INLINE_BYTES_MAX,
     LEASE,
     REVISION,
+    ROLE,
     TOMBSTONE,
     TOMBSTONE_REVISION,
+    USER,
     as_reference,
     build,
     lease_moved,
@@ -34,7 +39,7 @@ from node.machine.record import (
     position,
 )
 from node.machine.wire import field, tombstone_field, varint
-from node.proto import kv, rpc
+from node.proto import auth, kv, rpc
 
 BATCH = 500
 """Versions that are built before the reader must show them."""
@@ -55,13 +60,14 @@ def records(items: Items, get: Get) -> Iterator[list[Operation]]:
     """The state's records in batches; each must be readable by `get` before the next is asked for.
 
     Raises:
-        SnapshotUnusable: the buckets hold what etcd does not write, or need what is not served.
+        SnapshotUnusable: the buckets hold what etcd does not write.
     """
-    if dict(items(b"auth")).get(b"authEnabled") == b"\x01":
-        raise SnapshotUnusable("authentication is enabled in it, which is not served yet")
     compacted = _compact_revision(items)
     yield from _versions(items(b"key"), get, compacted or 0)
     yield [_lease(key, stored) for key, stored in items(b"lease")]
+    yield [_user(key, stored) for key, stored in items(b"authUsers")]
+    yield [_role(key, stored) for key, stored in items(b"authRoles")]
+    yield _auth(dict(items(b"auth")))
     if compacted is not None:
         yield [(COMPACT_REVISION, number(compacted))]
 
@@ -169,3 +175,38 @@ def _lease(key: bytes, stored: bytes) -> Operation:
     if len(key) != _ID_BYTES:
         raise SnapshotUnusable(f"{key.hex()} is no lease")
     return LEASE + key, number(max(ttl, TTL_SECONDS_MIN))
+
+
+def _user(name: bytes, stored: bytes) -> Operation:
+    user = auth.User()
+    _named(user, name, stored)
+    return USER + name, user.SerializeToString()
+
+
+def _role(name: bytes, stored: bytes) -> Operation:
+    role = auth.Role()
+    _named(role, name, stored)
+    return ROLE + name, role.SerializeToString()
+
+
+def _named(into: auth.User | auth.Role, name: bytes, stored: bytes) -> None:
+    try:
+        into.MergeFromString(stored)
+        name.decode()
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotUnusable(f"a user or role does not decode: {error}") from error
+    if not name or into.name != name:
+        raise SnapshotUnusable(f"{name!r} is called {into.name!r}")
+
+
+def _auth(stored: dict[bytes, bytes]) -> list[Operation]:
+    """A store that never had a user has no records of it here."""
+    operations: list[Operation] = []
+    if b"authEnabled" in stored:
+        operations.append((AUTH_ENABLED, ON if stored[b"authEnabled"] == ON else OFF))
+    revision = int.from_bytes(stored.get(b"authRevision", b""), "big")
+    if not 0 <= revision < 1 << 63:
+        raise SnapshotUnusable(f"{revision} is no auth revision")
+    if revision > FIRST_REVISION:
+        operations.append((AUTH_REVISION, number(revision)))
+    return operations

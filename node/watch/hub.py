@@ -162,6 +162,11 @@ class WatchHub:
             case _:
                 pass
 
+    def reject(self, stream_id: int, reason: str) -> None:
+        """Answer a create request that its client may not make; the stream goes on."""
+        header = self._header(self.revision)
+        self._emit(self._streams[stream_id], response.rejected(header, reason))
+
     def _create(self, stream: Stream, request: rpc.WatchCreateRequest) -> None:
         header = self._header(self.revision)
         reason = stream.objection(request)

@@ -17,7 +17,16 @@ SHARED = {
 
 
 def test_node_config_names_this_node_and_all_members() -> None:
-    told = node_config(CONFIG, IDENTITY, PATHS, SHARED, "n2", bootstrap=True, campaign_first=False)
+    told = node_config(
+        CONFIG,
+        IDENTITY,
+        PATHS,
+        SHARED,
+        "n2",
+        bootstrap=True,
+        own_token="of the supervisor",
+        campaign_first=False,
+    )
 
     assert (told.cluster_id, told.member_id) == (77, 22)
     assert told.spec.client_url == "http://127.0.0.1:22379"
@@ -28,6 +37,7 @@ def test_node_config_names_this_node_and_all_members() -> None:
         "/arena/n3",
     ]
     assert told.page_path == "/page/n2"
+    assert told.own_token == "of the supervisor"
     assert told.data_directory == "/data/n2/db"
     assert told.log_path == "/data/n2/log"
     assert told.run_directory == "/run"

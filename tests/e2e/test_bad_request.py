@@ -163,7 +163,8 @@ def test_largest_request_that_is_allowed_is_served(shared: LiveCluster, node: st
 
 
 @pytest.mark.parametrize(
-    "path", ["/etcdserverpb.KV/Nothing", "/nobody.Service/Call", "/", "/etcdserverpb.Auth/UserAdd"]
+    "path",
+    ["/etcdserverpb.KV/Nothing", "/nobody.Service/Call", "/", "/etcdserverpb.Auth/UserBless"],
 )
 def test_unknown_method_is_unimplemented(shared: LiveCluster, node: str, path: str) -> None:
     with shared.api(node) as api:

@@ -120,13 +120,6 @@ def test_move_leader_by_etcdctl(cluster: LiveCluster) -> None:
     assert cluster.new_leader(leader) == target
 
 
-def test_unserved_call_says_so(cluster: LiveCluster) -> None:
-    ran = Etcdctl(cluster.endpoints).run(["auth", "enable"])
-
-    assert ran.code != 0
-    assert "code = Unimplemented" in ran.error
-
-
 class Shell:
     """A user's shell, in the directory in which the lines were printed."""
 

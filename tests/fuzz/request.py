@@ -33,11 +33,13 @@ from node.machine.validate import (
     is_serializable,
 )
 from node.machine.view import MemoryView
+from node.passwords import COST_MIN, Passwords
 from node.proto import rpc
 from tests.fuzz.peer import steps
 from tests.fuzz.supervisor import Recorder, run
 from tests.fuzz.target import Tape, Target, block
 from tests.support.api_member import ApiMember
+from tests.support.at_once import AtOnce
 from transport.grpc import CallEnded, GrpcClient, UnaryReply
 
 OPERATIONS_MAX = 128
@@ -126,7 +128,7 @@ def fuzz_api(data: bytes) -> None:
 
 
 async def _call_all(tape: Tape) -> None:
-    member = ApiMember()
+    member = ApiMember(passwords=Passwords(COST_MIN, AtOnce))
     port = member.port = ClientPort(member, Random(1))
     transport = Recorder()
     connection = GrpcConnection(port, transport)

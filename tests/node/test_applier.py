@@ -36,6 +36,7 @@ class Bench:
             self.chain,
             complete=lambda *done: self.log.append(("done", *done)),
             leases=lambda changes: self.log.append(("leases", *changes)),
+            tokens=lambda changes: self.log.append(("tokens", *changes)),
             conf=lambda: self.conf,
             change_conf=self._change_conf,
             changed=lambda *done: self.log.append(("changed", *done)),

@@ -9,7 +9,7 @@ import pytest
 from node import chain, consistency
 from node.config import Limits
 from node.machine.answer import Answer, Applied
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Corrupt, Refusal
 from node.machine.record import CURRENT, REVISION
 from node.proto import rpc
@@ -57,10 +57,10 @@ def misapply(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = node.machine
     put = machine._put
 
-    def odd(encoded: bytes) -> Applied:
+    def odd(encoded: bytes, by: Credential | None) -> Applied:
         if rpc.PutRequest.FromString(encoded).key == b"odd":
             encoded = rpc.PutRequest(key=b"odd", value=b"of its own").SerializeToString()
-        return put(encoded)
+        return put(encoded, by)
 
     monkeypatch.setitem(machine._apply, RequestKind.PUT, odd)
 
@@ -126,7 +126,7 @@ def test_differentAnswer_withoutADifferentRecord_isFoundAsWell(
     cluster = MemberCluster(3, limits=RARELY)
     odd = cluster.elect()
     monkeypatch.setitem(
-        odd.machine._apply, RequestKind.COMPACT, lambda encoded: Applied(Answer(1, b"odd"))
+        odd.machine._apply, RequestKind.COMPACT, lambda *_: Applied(Answer(1, b"odd"))
     )
     cluster[1].compact(999)
     cluster.put(8)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from node.machine.answer import Answer
-from node.machine.envelope import OVERHEAD_BYTES, RequestKind, unpack
+from node.machine.envelope import (
+    MEMBER,
+    OVERHEAD_BYTES,
+    Credential,
+    Envelope,
+    RequestKind,
+    unpack,
+)
 from node.machine.errors import (
     LeaderFailed,
     Refusal,
@@ -38,6 +47,7 @@ class Client:
     """Who asks; `over` once it has stopped to wait."""
 
     over: bool = False
+    credential: Credential | None = None
 
 
 def add(
@@ -69,8 +79,18 @@ def test_request_travelsInItsEnvelope() -> None:
 
     [proposal] = proposals.take(ALL)
 
-    assert unpack(proposal.envelope) == (RequestKind.PUT, ME, 1_001, b"request")
+    assert unpack(proposal.envelope) == Envelope(RequestKind.PUT, ME, 1_001, b"request", MEMBER)
     assert not proposals.waiting()
+
+
+@pytest.mark.parametrize("credential", [None, Credential("alice", 7), MEMBER])
+def test_request_isMadeForWhomItsClientStandsFor(credential: Credential | None) -> None:
+    proposals = make()
+    add(proposals, client=Client(credential=credential))
+
+    [proposal] = proposals.take(ALL)
+
+    assert unpack(proposal.envelope).credential == credential
 
 
 def test_sequences_areNeverUsedTwice() -> None:

@@ -38,7 +38,7 @@ def test_answerOfItsOwn_isFoundAtOnce(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched()
     watched.lead(1)
     odd = Applied(Answer(99, b""))
-    monkeypatch.setitem(watched.cluster[2].machine._apply, RequestKind.COMPACT, lambda _: odd)
+    monkeypatch.setitem(watched.cluster[2].machine._apply, RequestKind.COMPACT, lambda *_: odd)
     watched.cluster[1].compact(5)
 
     with pytest.raises(SimulationFailed, match="digests differ"):

@@ -10,7 +10,7 @@ import pytest
 from node.lease_expiry import LeaseExpiry
 from node.machine import kv
 from node.machine.answer import Answer, Applied, Event
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.machine import Machine
 from node.member import Member, OnFresh
 from node.proto import rpc
@@ -116,10 +116,10 @@ def _every(count: int, request: bytes) -> bool:
 def test_acknowledged_put_that_is_lost_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     put = Machine._put
 
-    def lose(self: Machine, request: bytes) -> Applied:
+    def lose(self: Machine, request: bytes, by: Credential | None) -> Applied:
         if _every(20, request):
             return Applied(Answer(self.revision + 1, b""))
-        return put(self, request)
+        return put(self, request, by)
 
     monkeypatch.setattr(Machine, "_put", lose)
 
@@ -131,8 +131,8 @@ def test_run_that_cannot_be_ended_is_judged_as_far_as_it_went(
 ) -> None:
     put = Machine._put
 
-    def lie(self: Machine, request: bytes) -> Applied:
-        applied = put(self, request)
+    def lie(self: Machine, request: bytes, by: Credential | None) -> Applied:
+        applied = put(self, request, by)
         if isinstance(applied.outcome, Answer):
             told = Answer(applied.outcome.revision + 1, applied.outcome.body)
             return Applied(told, applied.effects, applied.events, applied.leases)
@@ -240,8 +240,8 @@ def test_request_that_is_never_answered_is_found_out(monkeypatch: pytest.MonkeyP
 def test_wrong_answer_to_a_compare_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     txn = Machine._txn
 
-    def wrong(self: Machine, request: bytes) -> Applied:
-        applied = txn(self, request)
+    def wrong(self: Machine, request: bytes, by: Credential | None) -> Applied:
+        applied = txn(self, request, by)
         outcome = applied.outcome
         if isinstance(outcome, Answer) and _every(5, request) and outcome.body[:2] == b"\x10\x01":
             return Applied(
@@ -262,14 +262,14 @@ def test_keyspace_that_differs_is_found_out(monkeypatch: pytest.MonkeyPatch) -> 
     put = Machine._put
     first: set[bytes] = set()
 
-    def keep_less(self: Machine, request: bytes) -> Applied:
+    def keep_less(self: Machine, request: bytes, by: Credential | None) -> Applied:
         if request not in first:
             first.add(request)
             message = rpc.PutRequest.FromString(request)
             if _every(20, request) and message.value:
                 message.value = message.value[:-1]
                 request = message.SerializeToString()
-        return put(self, request)
+        return put(self, request, by)
 
     monkeypatch.setattr(Machine, "_put", keep_less)
     monkeypatch.setattr(Calm, "_equal", lambda self, among: self._leader(among) is not None)

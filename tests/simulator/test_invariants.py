@@ -13,7 +13,7 @@ import pytest
 
 from node.config import Limits
 from node.machine.answer import Applied, Event
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.machine import Machine
 from node.proto import rpc
 from node.raft import election, membership, replication
@@ -294,8 +294,10 @@ def test_effectThatDependsOnTheMember_isFound(unguarded: pytest.MonkeyPatch) -> 
     usual = Machine.apply
     seen: list[Machine] = []
 
-    def own(machine: Machine, index: int, kind: int, request: bytes) -> Applied:
-        applied = usual(machine, index, kind, request)
+    def own(
+        machine: Machine, index: int, kind: int, request: bytes, by: Credential | None
+    ) -> Applied:
+        applied = usual(machine, index, kind, request, by)
         if machine not in seen:
             seen.append(machine)
         effects = [*applied.effects, (b"\xff", b"%d" % seen.index(machine))]

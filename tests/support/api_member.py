@@ -35,6 +35,7 @@ from node.machine.errors import BadLeaderTransferee, NoLeader
 from node.machine.export import Origin
 from node.machine.machine import Machine
 from node.machine.view import MemoryView
+from node.passwords import COST_MIN, Passwords
 from node.proposals import Asker, Proposals
 from node.proto import rpc
 from node.reads import Reads
@@ -48,18 +49,28 @@ from node.status import (
     PeerProgress,
     Role,
 )
+from node.tokens import Keeper, SimpleTokens, Tokens
 from node.watch import WatchHub
 from transport.tls import ServerFiles
 
 T = TypeVar("T")
 
 TICK_SECONDS = 0.02
+TOKEN_SECONDS = 300.0
+OWN_TOKEN = "the-supervisors"
 
 
 class ApiMember:
     """One member that is its own majority."""
 
-    def __init__(self, limits: Limits | None = None, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        timeout_seconds: float = 5.0,
+        tokens: Tokens | None = None,
+        passwords: Passwords | None = None,
+    ) -> None:
         """Begin with an empty store; requests time out after `timeout_seconds`."""
         self.identity = Identity(0xC1, 0xA1, "n1", ETCD_VERSION)
         self.limits = limits or Limits()
@@ -78,6 +89,8 @@ class ApiMember:
         self._view = MemoryView()
         self.machine = Machine(self._view, member_id=self.identity.member_id)
         self._hub = WatchHub(self.machine, self.header)
+        self.tokens = Keeper(tokens or SimpleTokens(TOKEN_SECONDS, self.now), OWN_TOKEN)
+        self.passwords = passwords or Passwords(COST_MIN)
         self._sinks: dict[int, Sink] = {}
         self._expiry = LeaseExpiry(0.0)
         self._expiry.promote((), 0.0)
@@ -232,6 +245,11 @@ class ApiMember:
         self._hub.handle(stream_id, request)
         self.wake()
 
+    def reject_watch(self, stream_id: int, reason: str) -> None:
+        """Let the hub say no."""
+        self._hub.reject(stream_id, reason)
+        self.wake()
+
     def pause_watch(self, stream_id: int) -> None:
         """The client does not read."""
         self.paused.add(stream_id)
@@ -297,7 +315,10 @@ class ApiMember:
     def _apply(self, data: bytes) -> None:
         envelope = unpack(data)
         self.index += 1
-        applied = self.machine.apply(self.index, envelope.kind, envelope.request)
+        applied = self.machine.apply(
+            self.index, envelope.kind, envelope.request, envelope.credential
+        )
+        self.tokens.kind.note(applied.tokens)
         self._view.stage(applied.effects)
         for change in applied.leases:
             self._lease_changed(change)
@@ -349,6 +370,7 @@ class ServedMember:
         trace: TracebackType | None,
     ) -> None:
         self.close(0.0)
+        self.member.passwords.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()

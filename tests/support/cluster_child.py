@@ -23,7 +23,7 @@ import msgspec
 
 from cluster.entry import Descriptor, leave_parents
 from cluster.errors import ClusterError
-from cluster.program import NODE
+from cluster.program import NODE, Program
 from node.config import NodeConfig
 from node.telemetry import RoleCode, Status, StatusPage
 
@@ -157,4 +157,11 @@ def load() -> None:
     """Nothing to load."""
 
 
-TINY = replace(NODE, enter=enter, load=load, commit_write=commit_write, move_leader=move_leader)
+TINY: Program = replace(
+    NODE,
+    enter=enter,
+    load=load,
+    commit_write=commit_write,
+    move_leader=move_leader,
+    known=lambda tls, token: TINY,
+)

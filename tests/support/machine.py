@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from node.machine.answer import Answer, Applied
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Refusal
 from node.machine.machine import Machine
 from node.machine.view import MemoryView
@@ -19,10 +19,10 @@ class Replica:
         self.view = MemoryView()
         self.machine = Machine(self.view)
 
-    def apply(self, kind: RequestKind, request: Message) -> Applied:
-        """Apply the next entry and stage its effects."""
+    def apply(self, kind: RequestKind, request: Message, by: Credential | None = None) -> Applied:
+        """Apply the next entry and stage its effects; `by` is whom it is made for."""
         applied = self.machine.apply(
-            self.machine.applied_index + 1, kind, request.SerializeToString()
+            self.machine.applied_index + 1, kind, request.SerializeToString(), by
         )
         self.view.stage(applied.effects)
         return applied

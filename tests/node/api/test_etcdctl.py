@@ -103,7 +103,7 @@ def test_watch_from_a_revision(served: ServedMember) -> None:
     [
         (("get", "k", "--rev=9"), "etcdserver: mvcc: required revision is a future revision"),
         (("lease", "revoke", "7"), "etcdserver: requested lease not found"),
-        (("user", "list"), "unknown method UserList for service etcdserverpb.Auth"),
+        (("user", "get", "nobody"), "etcdserver: user name not found"),
     ],
 )
 def test_errors_read_as_etcds(

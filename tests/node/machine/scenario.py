@@ -25,7 +25,7 @@ from google.protobuf.message import Message
 
 from node.machine import validate
 from node.machine.answer import Answer
-from node.machine.envelope import RequestKind
+from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Refusal
 from node.proto import kv, rpc
 from tests.support.datadriven import Step
@@ -47,6 +47,8 @@ class Scenario:
 
     def __init__(self) -> None:
         self.replica = Replica()
+        self.by: Credential | None = None
+        """Whom requests are made for."""
 
     def execute(self, step: Step) -> str:
         command: Callable[[list[str]], str] = getattr(self, "_" + step.name)
@@ -103,7 +105,7 @@ class Scenario:
         return describe(self._apply(RequestKind.MEMBER_PUBLISH, member), rpc.PutResponse)
 
     def _apply(self, kind: RequestKind, request: Message) -> Answer | Refusal:
-        return self.replica.apply(kind, request).outcome
+        return self.replica.apply(kind, request, self.by).outcome
 
     # Looking.
 

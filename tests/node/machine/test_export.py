@@ -6,7 +6,7 @@ import json
 
 from node.machine.envelope import RequestKind
 from node.machine.export import Origin, buckets
-from node.proto import kv, rpc
+from node.proto import auth, kv, rpc
 from tests.support.machine import Replica
 
 ORIGIN = Origin(index=7, term=3, voters=(0xB, 0xA), learners=(0xC,), version="3.6.0")
@@ -82,6 +82,52 @@ def test_compaction_is_scheduled_anew() -> None:
     replica.compact(3)
 
     assert exported(replica)[b"meta"][b"scheduledCompactRev"] == sort_key(3)
+
+
+def with_users() -> Replica:
+    """As etcd's own commands make them: root, a role, and a user of it."""
+    replica = Replica()
+    options = auth.UserAddOptions()
+    for name, password in (("root", "cm9vdA=="), ("alice", "dGVh")):
+        request = rpc.AuthUserAddRequest(name=name, hashedPassword=password, options=options)
+        replica.apply(RequestKind.USER_ADD, request)
+    grants = [("root", "root"), ("alice", "reader")]
+    replica.apply(RequestKind.ROLE_ADD, rpc.AuthRoleAddRequest(name="reader"))
+    perm = auth.Permission(permType="READ", key=b"a", range_end=b"b")
+    replica.apply(
+        RequestKind.ROLE_GRANT_PERMISSION,
+        rpc.AuthRoleGrantPermissionRequest(name="reader", perm=perm),
+    )
+    for user, role in grants:
+        replica.apply(
+            RequestKind.USER_GRANT_ROLE, rpc.AuthUserGrantRoleRequest(user=user, role=role)
+        )
+    replica.apply(RequestKind.AUTH_ENABLE, rpc.AuthEnableRequest())
+    return replica
+
+
+def test_store_that_never_had_users_is_at_etcds_first_auth_revision() -> None:
+    found = exported(Replica())
+
+    assert found[b"auth"] == {b"authRevision": (1).to_bytes(8, "big")}
+    assert found[b"authUsers"] == found[b"authRoles"] == {}
+
+
+def test_users_and_roles_are_kept() -> None:
+    found = exported(with_users())
+
+    assert found[b"auth"] == {
+        b"authEnabled": b"\x01",
+        b"authRevision": (7).to_bytes(8, "big"),
+    }
+    assert list(found[b"authUsers"]) == [b"alice", b"root"]
+    assert auth.User.FromString(found[b"authUsers"][b"alice"]) == auth.User(
+        name=b"alice", password=b"tea", roles=["reader"], options=auth.UserAddOptions()
+    )
+    perm = auth.Permission(permType="READ", key=b"a", range_end=b"b")
+    assert auth.Role.FromString(found[b"authRoles"][b"reader"]) == auth.Role(
+        name=b"reader", keyPermission=[perm]
+    )
 
 
 def test_alarms_are_kept() -> None:

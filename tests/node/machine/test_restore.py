@@ -15,7 +15,8 @@ from node.machine.machine import Machine
 from node.machine.record import COMPACT_PROGRESS
 from node.machine.restore import SnapshotUnusable, records
 from node.machine.view import MemoryView
-from node.proto import kv, rpc
+from node.proto import auth, kv, rpc
+from tests.node.machine.test_export import with_users
 from tests.support.machine import Replica
 
 ORIGIN = Origin(index=7, term=3, voters=(1,), learners=(), version="3.6.0")
@@ -121,6 +122,17 @@ def test_physical_compaction_goes_over_it_again() -> None:
     assert COMPACT_PROGRESS in ours
 
 
+def test_users_and_roles_are_taken_over() -> None:
+    replica = with_users()
+
+    view = restored(exported(replica))
+
+    assert everything(view) == everything(replica.view)
+    state = Machine(view).auth
+    assert (state.enabled, state.revision) == (True, replica.machine.auth.revision)
+    assert (state.users(), state.roles()) == (["alice", "root"], ["reader"])
+
+
 def test_batches_need_no_memory_of_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restore, "BATCH", 1)
     replica = lived([("put", b"a", b"v", 11), ("delete", b"a"), ("put", b"a", b"w", 12)] * 3)
@@ -137,7 +149,16 @@ def broken(change: Callable[[Buckets], object]) -> Buckets:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda found: found[b"auth"].update({b"authEnabled": b"\x01"}), "authentication"),
+        (lambda found: found[b"auth"].update({b"authRevision": b"\xff" * 8}), "no auth revision"),
+        (lambda found: found[b"authUsers"].update({b"alice": b"\xff"}), "does not decode"),
+        (lambda found: found[b"authUsers"].update({b"\xff": b"\x0a\x01\xff"}), "does not decode"),
+        (lambda found: found[b"authUsers"].update({b"": b""}), "is called"),
+        (
+            lambda found: found[b"authRoles"].update(
+                {b"reader": auth.Role(name=b"writer").SerializeToString()}
+            ),
+            "b'reader' is called b'writer'",
+        ),
         (lambda found: found[b"key"].update({b"short": b""}), "no revision"),
         (lambda found: found[b"key"].update({bytes(8) + b"_" + bytes(8): b""}), "no revision"),
         (

@@ -23,12 +23,14 @@ def state_hash(machine: Machine) -> int:
 
 
 def busy(seed: int, entries: int = 120) -> Replica:
-    """A store with everything in it: leases, tombstones, lives after death, large values."""
+    """A store with everything in it: users, leases, tombstones, lives after death, large values."""
     chance, replica = Random(seed), Replica()
     replica.apply(RequestKind.LEASE_GRANT, rpc.LeaseGrantRequest(ID=7, TTL=60))
     replica.apply(
         RequestKind.MEMBER_PUBLISH, rpc.Member(ID=3, name="n3", clientURLs=["http://127.0.0.1:1"])
     )
+    replica.apply(RequestKind.USER_ADD, rpc.AuthUserAddRequest(name="alice"))
+    replica.apply(RequestKind.ROLE_ADD, rpc.AuthRoleAddRequest(name="reader"))
     for number in range(entries):
         key = b"k%d" % chance.randrange(9)
         act = chance.random()

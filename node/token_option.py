@@ -1,0 +1,112 @@
+"""What `--auth-token` says, in etcd's own notation: a kind of token, and settings of that kind.
+
+    simple
+    jwt,sign-method=ES256,priv-key=/etc/keys/private.pem,ttl=10m
+
+Standard library only: the command line reads it to refuse what cannot be, before anything starts.
+Source: etcd server/auth/store.go (decomposeOpts), options.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node.errors import ConfigError
+
+SIMPLE, JWT = "simple", "jwt"
+SETTINGS = ("sign-method", "pub-key", "priv-key", "ttl")
+PATHS = ("pub-key", "priv-key")
+METHODS = frozenset(
+    {f"{family}{bits}" for family in ("HS", "RS", "PS", "ES") for bits in (256, 384, 512)}
+    | {"EdDSA"}
+)
+TTL_SECONDS = 300.0
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOption:
+    """A kind of token and its settings, as they were written."""
+
+    kind: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ttl_seconds(self) -> float:
+        """How long a signed token is good."""
+        return duration(self.settings["ttl"]) if "ttl" in self.settings else TTL_SECONDS
+
+    def __str__(self) -> str:
+        """As it is written."""
+        return ",".join([self.kind, *(f"{name}={said}" for name, said in self.settings.items())])
+
+
+def parse(option: str) -> TokenOption:
+    """Read the option.
+
+    Raises:
+        ConfigError: it says what no member could do.
+    """
+    kind, *pairs = option.split(",")
+    try:
+        parsed = TokenOption(kind, _settings(pairs))
+        match kind:
+            case "simple":
+                _refuse_others(parsed, ())
+            case "jwt":
+                _refuse_others(parsed, SETTINGS)
+                _check_jwt(parsed)
+            case _:
+                raise ConfigError("use simple, or jwt with its settings")
+    except ConfigError as error:
+        raise ConfigError(f"auth-token {option!r}: {error}") from None
+    return parsed
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        name, _, said = pair.partition("=")
+        if not said or "=" in said:
+            raise ConfigError(f"{pair!r} is no name=value")
+        if name in settings:
+            raise ConfigError(f"{name} is there twice")
+        settings[name] = said
+    return settings
+
+
+def _refuse_others(parsed: TokenOption, allowed: tuple[str, ...]) -> None:
+    for name in parsed.settings:
+        if name not in allowed:
+            raise ConfigError(f"{parsed.kind} has no setting {name}")
+
+
+def _check_jwt(parsed: TokenOption) -> None:
+    method = parsed.settings.get("sign-method", "")
+    if method not in METHODS:
+        raise ConfigError(f"sign-method is one of {', '.join(sorted(METHODS))}")
+    keys = PATHS if not method.startswith("HS") else ("priv-key",)
+    if not any(name in parsed.settings for name in keys):
+        raise ConfigError(f"{method} needs {' or '.join(keys)}")
+    if parsed.ttl_seconds <= 0:
+        raise ConfigError("a token must live for some time")
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration in Go's notation: 10m, 1h30m, 1.5s.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    seconds, end = 0.0, 0
+    for part in _PART.finditer(text):
+        if part.start() != end:
+            break
+        seconds += float(part[1]) * _UNITS[part[2]]
+        end = part.end()
+    if not text or end != len(text):
+        raise ConfigError(f"{text!r} is no duration: use 10m, 1h30m, 90s")
+    return seconds
