@@ -100,13 +100,12 @@ def test_grpcio_is_served_by_every_node(strict: LiveCluster) -> None:
         strict.assert_serves(name)
 
 
-@pytest.mark.parametrize(("option", "version"), [("--http1.1", "1.1"), ("--http2", "2")])
-def test_curl_is_served_in_both_versions(strict: LiveCluster, option: str, version: str) -> None:
-    ran = curl(strict, "/health", option, *shown(strict))
+@pytest.mark.parametrize("options", [[], ["--http1.1"], ["--http2"]])
+def test_curl_is_served_as_it_comes(strict: LiveCluster, options: list[str]) -> None:
+    ran = curl(strict, "/health", *options, *shown(strict))
 
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.endswith(version)
-    assert version == "2" or '"health":"true"' in ran.stdout
+    assert '"health":"true"' in ran.stdout
 
 
 def test_client_without_certificate_is_refused(strict: LiveCluster) -> None:

@@ -28,8 +28,8 @@ SERVER_OPTIONS = (
     click.option("--cert-file", type=FILE, help="Certificate of the nodes, instead of --tls."),
     click.option("--key-file", type=FILE, help="Its key."),
     click.option("--trusted-ca-file", type=FILE, help="Who signs clients; they must show one."),
-    click.option("--client-cert-file", type=FILE, help="What our own tools show.", hidden=True),
-    click.option("--client-key-file", type=FILE, help="Its key.", hidden=True),
+    click.option("--client-cert-file", type=FILE, help="What our own tools show."),
+    click.option("--client-key-file", type=FILE, help="Its key."),
 )
 CLIENT_OPTIONS = (
     click.option("--cacert", type=FILE, help="Whom to trust at https:// endpoints."),

@@ -13,8 +13,9 @@ from typing import Final
 from transport.errors import TransportError
 from transport.tls.files import ClientFiles, ServerFiles
 
-ALPN: Final = ("h2", "http/1.1")
-"""In the order of preference; gRPC clients insist on the first."""
+ALPN: Final = ("http/1.1", "h2")
+"""In the order of preference. gRPC clients offer the second only, and gRPC is what it carries here;
+who offers both (curl, Prometheus, browsers) means the plain endpoints, which are HTTP/1.1."""
 
 
 class BadCertificate(TransportError):
@@ -51,7 +52,7 @@ def client_context(files: ClientFiles) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.set_alpn_protocols(ALPN[:1])
+    context.set_alpn_protocols(["h2"])
     if files.cacert:
         _load_authorities(context, files.cacert)
     else:

@@ -130,6 +130,28 @@ def test_client_and_server_agree(papers: Papers, version: str, strict: bool) -> 
     assert name == ("alice" if strict else "")
 
 
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (["h2"], "h2"),
+        (["grpc-exp", "h2"], "h2"),
+        (["http/1.1"], "http/1.1"),
+        (["h2", "http/1.1"], "http/1.1"),
+        ([], None),
+    ],
+)
+def test_who_speaks_both_versions_means_plain_http(
+    papers: Papers, offered: list[str], chosen: str | None
+) -> None:
+    context = client_context(papers.client_files())
+    context.set_alpn_protocols(offered)
+    scene = Scene(papers, context)
+
+    assert scene.client.shake_hands()
+    assert scene.client.tls.selected_alpn_protocol() == chosen
+    assert scene.connection.get_extra_info("alpn") == chosen
+
+
 @given(
     texts=st.lists(st.binary(max_size=40_000), max_size=4),
     pieces=st.integers(1, 5_000),
