@@ -21,9 +21,12 @@ from tools.etcd.flag_table import FLAGS
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
 REMARKS = {
+    "Auth/RoleGrantPermission": "the same keys again replace a permission; etcd may add another",
     "KV/RangeStream": "as in etcd 3.7",
     "KV/Range": "keys that are equal in what a range is sorted by come in the order of keys",
-    "Watch/Watch": "an id that compaction has ended may be used again (below)",
+    "Watch/Watch": "an id that compaction has ended may be used again (below); who watches from a"
+    " key on needs all those keys, as from 3.6.12 on",
+    "Maintenance/Status": "any user may ask, as from 3.6.12 on; 3.6.11 wants root",
     "Lease/LeaseLeases": "by id; etcd by the time that is left",
     "Lease/LeaseTimeToLive": "keys in order; etcd in none",
     "Maintenance/Hash": "a number of its own; equal states, equal numbers",
