@@ -248,6 +248,7 @@ class Member:
             leader_changes=figures.leader_changes,
             proposals_pending=parts.proposals.pending,
             proposals_failed=parts.proposals.failed,
+            reads_failed=parts.reads.failed,
             writer_batches=parts.disk.queue_depth(),
             sync_times=Durations(SYNC_BOUNDS_SECONDS, syncs.buckets, syncs.sum_seconds),
             slow_turns=figures.slow_turns,

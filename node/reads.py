@@ -46,6 +46,8 @@ class Reads:
         # (read index, readers): indexes never fall, so the left end is always due first.
         self._confirmed: deque[tuple[int, list[tuple[float, OnFresh]]]] = deque()
         self._pending = 0
+        self.failed = 0
+        """Readers that were refused."""
 
     @property
     def pending(self) -> int:
@@ -55,6 +57,7 @@ class Reads:
     def add(self, done: OnFresh, now: float) -> None:
         """Take one reader; a full queue refuses it at once."""
         if self._pending >= self._pending_max:
+            self.failed += 1
             done(TooManyRequests())
             return
         self._pending += 1
@@ -114,5 +117,6 @@ class Reads:
 
     def _refuse(self, readers: list[tuple[float, OnFresh]], refusal: Refusal) -> None:
         self._pending -= len(readers)
+        self.failed += len(readers)
         for _, done in readers:
             done(refusal)

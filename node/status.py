@@ -131,6 +131,7 @@ class MemberStatus:
     leader_changes: int = 0
     proposals_pending: int = 0
     proposals_failed: int = 0
+    reads_failed: int = 0
     writer_batches: int = 0
     """Batches waiting for the disk."""
     sync_times: Durations = Durations()

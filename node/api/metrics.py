@@ -139,6 +139,7 @@ def _raft(status: MemberStatus) -> Iterator[Metric]:
         "etcd_server_proposals_pending", "Proposals without an answer.", status.proposals_pending
     )
     yield _counter("etcd_server_proposals_failed", "Failed proposals.", status.proposals_failed)
+    yield _counter("etcd_server_read_indexes_failed", "Failed reads.", status.reads_failed)
     yield _gauge(
         "etcd_server_snapshot_apply_in_progress_total",
         "1 while a snapshot is being installed.",

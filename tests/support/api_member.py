@@ -142,6 +142,7 @@ class ApiMember:
                 PeerProgress(self.identity.member_id, self.index, self.index + 1, "replicate"),
             ),
             proposals_pending=self._proposals.pending,
+            reads_failed=self._reads.failed,
             sync_times=Durations((0.001, 0.01), (3, 1, 0), 0.007),
             tally=replace(self.machine.tally),
             leases_renewed=self._expiry.renewed,

@@ -10,7 +10,7 @@ import pytest
 from node.proto import rpc
 from node.status import Durations, PeerFigures
 from tests.support.api_client import ApiClient, Failed, messages
-from tests.support.api_member import ServedMember
+from tests.support.api_member import ApiMember, ServedMember
 from tests.support.etcd_process import EtcdProcess, running_etcd
 from tests.support.mixin import MIXIN
 from tests.support.scrape import Samples, families_of, label_names, samples_of
@@ -63,6 +63,7 @@ SAME_TYPES = (
     "etcd_server_id",
     "etcd_server_is_leader",
     "etcd_server_is_learner",
+    "etcd_server_read_indexes_failed",
     "etcd_server_snapshot_apply_in_progress_total",
     "etcd_server_version",
     "grpc_server_msg_received",
@@ -281,6 +282,16 @@ def test_peers_are_told_apart(served: ServedMember) -> None:
     buckets = [found[f"{name}_bucket", (*to, ("le", le))] for le in ("0.1", "0.2", "+Inf")]
     assert buckets == [3, 5, 6]
     assert (found[f"{name}_count", to], found[f"{name}_sum", to]) == (6, 0.7)
+
+
+def test_reads_that_failed_are_counted() -> None:
+    with ServedMember(ApiMember(timeout_seconds=0.05)) as served:
+        served.call(served.member.lose_leader)
+        with ApiClient(served.address) as client:
+            for _ in range(3):
+                client.refused(f"{KV}/Range", rpc.RangeRequest(key=b"k"))
+
+        assert samples_of(served.address)["etcd_server_read_indexes_failed_total", ()] == 3
 
 
 def test_alarms_are_told(served: ServedMember, client: ApiClient) -> None:
