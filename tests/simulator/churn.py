@@ -70,7 +70,7 @@ def race(world: World, node: Node) -> None:
         change(world, world.chance.choice(world.nodes) if leader is None else leader)
     if leader is not None and leader.runs:
         world.turn(leader)
-        if not leader.runs:
+        if leader not in [node for node in world.nodes if node.runs]:
             return  # the turn was its last
         if world.chance.random() < 0.5:
             world.crash(leader, why="in the middle of a change")
