@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from node.api.call import Call, Link, StreamCall
+from node.api.call import Call, StreamCall
 from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER, fault_of
 from node.api.identity import identify
 from node.api.member import Backup, Member
+from node.api.steps import REST_SECONDS, in_steps
 from node.config import minor_version
 from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Refusal, Timeout
@@ -21,10 +22,6 @@ from node.status import MemberStatus
 
 BLOB_BYTES = 32 << 10
 BLOBS_PER_STEP = 8
-RECORDS_PER_STEP = 256
-WORK_SECONDS = 0.002
-REST_SECONDS = 0.004
-"""A large state is converted in steps, and everybody else gets two thirds of the time."""
 
 
 class Maintenance:
@@ -215,25 +212,6 @@ class SnapshotStream:
         version = minor_version(self._member.identity.version)
         response = rpc.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=version)
         self._call.send(response.SerializeToString())
-
-
-def in_steps(
-    link: Link,
-    now: Callable[[], float],
-    gone: Callable[[], bool],
-    work: Callable[[int], bool],
-    done: Callable[[], None],
-) -> None:
-    """Work, with rests in which others get their turn, until `work` says that nothing is left or
-    the client is `gone`."""
-    if gone():
-        return
-    until = now() + WORK_SECONDS
-    while not work(RECORDS_PER_STEP):
-        if now() >= until:
-            link.later(REST_SECONDS, lambda: in_steps(link, now, gone, work, done))
-            return
-    done()
 
 
 def _errors(status: MemberStatus) -> Iterator[str]:

@@ -36,7 +36,7 @@ from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, N
 from node.machine.keyspace import Keyspace
 from node.machine.lease import Lease
 from node.machine.paging import Page, Paging
-from node.machine.range import range_body
+from node.machine.range import Reading, range_body, read
 from node.machine.record import COMPACT_REVISION, number
 from node.machine.roster import Roster
 from node.machine.state_hash import StateHash
@@ -179,15 +179,20 @@ class Machine:
 
     def range(self, request: rpc.RangeRequest) -> Answer | Refusal:
         """Answer a Range. Refuses by Corrupt, FutureRevision, Compacted."""
-        if self.accused:
-            return Corrupt()
         self.tally.ranges += 1
-        keyspace = self._keyspace
-        refusal = keyspace.check_revision(request.revision)
-        if refusal is not None:
-            return refusal
-        revision = keyspace.revision
-        return Answer(revision, range_body(keyspace.view, request, revision))
+        refusal = self.check_range(request.revision)
+        revision = self.revision
+        return refusal or Answer(revision, range_body(self._keyspace.view, request, revision))
+
+    def begin_range(self, request: rpc.RangeRequest) -> Reading | Refusal:
+        """Read what a Range tells, and leave the rest to be counted. Refuses as `range` does."""
+        self.tally.ranges += 1
+        refusal = self.check_range(request.revision)
+        return refusal or read(self._keyspace.view, request, self.revision)
+
+    def check_range(self, revision: int) -> Refusal | None:
+        """Why nothing can be read at a revision, <= 0 = now."""
+        return Corrupt() if self.accused else self._keyspace.check_revision(revision)
 
     def next_page(self, paging: Paging, keys_max: int, bytes_max: int) -> Page | Refusal:
         """Go on with a range that is read in pages. Refuses as `range` does."""
@@ -209,11 +214,6 @@ class Machine:
         if refusal is not None:
             return refusal
         return Answer(self.revision, txn.run(Change(self._keyspace), chosen))
-
-    def lease_ttl(self, lease_id: int) -> int | None:
-        """The granted seconds of a lease; None = there is none."""
-        found = lease.find(self._keyspace.view, lease_id)
-        return None if found is None else found.ttl
 
     def leases(self) -> list[Lease]:
         """All leases, by id."""

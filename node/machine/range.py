@@ -10,6 +10,7 @@ Source: etcd server/etcdserver/txn/range.go.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
@@ -26,22 +27,57 @@ _NONE, _ASCEND, _DESCEND = rpc.RangeRequest.NONE, rpc.RangeRequest.ASCEND, rpc.R
 _BY_KEY = rpc.RangeRequest.KEY
 
 
+class Reading:
+    """A range whose keys have been read, while those that it does not tell are being counted.
+
+    They are counted as they were at the beginning, whatever is applied meanwhile: the newest ones
+    in an iterator of that moment, others in history. That is there as long as the revision is not
+    compacted, which is to be asked before each step.
+    """
+
+    __slots__ = ("_more", "_rest", "_told", "_total")
+
+    def __init__(self, told: Iterable[bytes], more: bool, total: int, rest: Iterator[Version]):
+        """`rest` is what has not been counted, beside `total` that have."""
+        self._told = told
+        self._more = more
+        self._total = total
+        self._rest = rest
+
+    def count(self, keys_max: int = sys.maxsize) -> bool:
+        """Count on by at most so many keys; True = none are left."""
+        counted = _length(islice(self._rest, keys_max))
+        self._total += counted
+        return counted < keys_max
+
+    def body(self) -> bytes:
+        """The RangeResponse without its header, once all are counted."""
+        return _body(self._told, more=self._more, total=self._total)
+
+
 def range_body(view: View, request: rpc.RangeRequest, revision: int) -> bytes:
     """The RangeResponse without its header.
 
     `revision` is the view's newest; the request's own revision has been checked.
     """
-    latest = request.revision <= 0 or request.revision >= revision
-    if latest and not request.range_end:
+    if not request.range_end and _is_latest(request, revision):
         return _one_key(view, request)
+    reading = read(view, request, revision)
+    reading.count()
+    return reading.body()
+
+
+def read(view: View, request: rpc.RangeRequest, revision: int) -> Reading:
+    """Read the keys that `range_body` tells, and count as yet no others."""
+    latest = _is_latest(request, revision)
     backward = latest and _wants_last_keys_first(request)
     versions = _versions(view, request, latest, backward)
     if request.count_only:
-        return _body((), more=False, total=_length(versions))
+        return Reading((), more=False, total=0, rest=versions)
     limit = max(request.limit, 0)
     if backward or _in_key_order(request):
         head = list(islice(versions, limit + 1)) if limit else list(versions)
-        total = len(head) + _length(versions)
+        total = len(head)
     else:
         everything = list(versions)
         head = [version for version in everything if _passes(request, version[1])]
@@ -49,7 +85,12 @@ def range_body(view: View, request: rpc.RangeRequest, revision: int) -> bytes:
     if not backward:
         _sort(view, request, head)
     more = 0 < limit < len(head)
-    return _body(_told(view, request, head[:limit] if more else head), more=more, total=total)
+    told = _told(view, request, head[:limit] if more else head)
+    return Reading(told, more=more, total=total, rest=versions)
+
+
+def _is_latest(request: rpc.RangeRequest, revision: int) -> bool:
+    return request.revision <= 0 or request.revision >= revision
 
 
 def _one_key(view: View, request: rpc.RangeRequest) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.api import maintenance
+from node.api import steps
 from node.proto import health, rpc
 from node.status import Alarm
 from tests.node.api.test_kv import refusal
@@ -140,9 +140,9 @@ def test_hash_of_a_long_history_is_taken_in_steps(
     for number in range(20):
         client.put(b"k%d" % (number % 3))
     whole = hash_kv(client)
-    monkeypatch.setattr(maintenance, "RECORDS_PER_STEP", 1)
-    monkeypatch.setattr(maintenance, "WORK_SECONDS", 0.0)
-    monkeypatch.setattr(maintenance, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(steps, "RECORDS_PER_STEP", 1)
+    monkeypatch.setattr(steps, "WORK_SECONDS", 0.0)
+    monkeypatch.setattr(steps, "REST_SECONDS", 0.0)
 
     assert hash_kv(client) == whole
 

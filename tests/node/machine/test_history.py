@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -12,10 +13,11 @@ from node.machine import history
 from node.machine.envelope import RequestKind
 from node.machine.errors import Compacted
 from node.machine.machine import Machine
+from node.machine.range import Reading
 from node.machine.view import MemoryView
 from node.proto import kv, rpc
 from tests.node.machine.model import Model
-from tests.support.machine import Replica
+from tests.support.machine import Replica, answered
 
 KEYS = [b"a", b"b", b"b\0", b"c", b"\xff"]
 BOUNDS = [*KEYS, b"\xff\xff"]
@@ -203,3 +205,24 @@ def test_put_that_keeps_what_its_own_txn_deleted_finds_nothing() -> None:
 
     (found,) = replica.range(b"k").kvs
     assert (found.value, found.lease, found.version, found.create_revision) == (b"", 0, 1, 3)
+
+
+@pytest.mark.parametrize("revision", [0, 30])
+def test_range_counts_what_was_there_when_it_began(revision: int) -> None:
+    """However many steps that takes, and whatever is applied between them."""
+    replica = Replica()
+    for number in range(40):
+        replica.put(b"k%02d" % number)
+    request = rpc.RangeRequest(key=b"k", range_end=b"l", limit=3, revision=revision)
+    whole = answered(replica.machine.range(request))
+
+    reading = replica.machine.begin_range(request)
+    assert isinstance(reading, Reading)
+    steps = 1
+    while not reading.count(2):
+        replica.delete(b"k%02d" % (40 - steps))
+        replica.put(b"k%02d+" % (40 - steps))
+        steps += 1
+
+    assert reading.body() == whole.body
+    assert steps > 10

@@ -11,6 +11,7 @@ from node.errors import InvariantViolated
 from node.machine.answer import Answer, LeaseChange, LeaseChangeKind
 from node.machine.envelope import RequestKind
 from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, Refusal
+from node.machine.lease import Lease
 from node.machine.machine import Machine
 from node.machine.view import MemoryView
 from node.proto import rpc
@@ -158,13 +159,13 @@ def test_lease_changes_are_told() -> None:
 
     granted = replica.apply(RequestKind.LEASE_GRANT, rpc.LeaseGrantRequest(ID=4, TTL=9))
     again = replica.apply(RequestKind.LEASE_GRANT, rpc.LeaseGrantRequest(ID=4, TTL=9))
-    assert replica.machine.lease_ttl(4) == 9
+    assert replica.machine.leases() == [Lease(4, 9)]
     revoked = replica.apply(RequestKind.LEASE_REVOKE, rpc.LeaseRevokeRequest(ID=4))
 
     assert list(granted.leases) == [LeaseChange(LeaseChangeKind.GRANTED, 4, 9)]
     assert not again.leases
     assert list(revoked.leases) == [LeaseChange(LeaseChangeKind.REVOKED, 4, 0)]
-    assert replica.machine.lease_ttl(4) is None
+    assert replica.machine.leases() == []
 
 
 def test_large_value_is_stored_once() -> None:
