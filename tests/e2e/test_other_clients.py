@@ -1,7 +1,7 @@
 """Clients that others wrote, against three nodes and against a real etcd: they see no difference.
 
-aetcd brings messages and stubs of its own; h2load an HTTP/2 of its own, and counts what is not
-answered well.
+aetcd brings messages and stubs of its own; etcd3gw knows nothing but JSON; h2load brings an HTTP/2
+of its own, and counts what is not answered well.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aetcd  # type: ignore[import-untyped]
+import etcd3gw
 import pytest
 
 from node.proto import rpc
@@ -125,6 +126,39 @@ def test_aetcd(server: JudgedServer, deed: Deed) -> None:
             await deed(client, b"aetcd/%d/" % next(numbers))
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_etcd3gw(server: JudgedServer) -> None:
+    """Everything through the JSON gateway."""
+    host, _, port = server.endpoints[next(numbers) % 3].rpartition(":")
+    client = etcd3gw.Etcd3Client(host=host, port=int(port), api_path="/v3/", timeout=30)
+    name = f"gw/{next(numbers)}/"
+
+    assert len(client.members()) == 3
+    assert int(client.status()["header"]["revision"]) > 0
+    assert client.create(name + "a", "one")
+    assert not client.create(name + "a", "two")
+    assert client.replace(name + "a", "one", "two")
+    assert client.get(name + "a") == [b"two"]
+    start = int(client.status()["header"]["revision"]) + 1
+    client.put(name + "b", b"\x00\xff")
+    assert [value for value, _ in client.get_prefix(name)] == [b"two", b"\x00\xff"]
+
+    events, cancel = client.watch_prefix(name, start_revision=start)
+    assert client.delete(name + "b")
+    seen = [next(events) for _ in range(2)]
+    cancel()
+    assert [event["kv"]["key"] for event in seen] == [name.encode() + b"b"] * 2
+    assert [event.get("type", "PUT") for event in seen] == ["PUT", "DELETE"]
+
+    lease = client.lease(600)
+    client.put(name + "leased", "held", lease=lease)
+    assert (lease.keys(), lease.refresh()) == ([name.encode() + b"leased"], 600)
+    lease.revoke()
+    assert client.get(name + "leased") == []
+    with client.lock(name + "lock", ttl=60) as held:
+        assert held.is_acquired()
+        assert not client.lock(name + "lock", ttl=60).acquire()
 
 
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2) is not installed")
