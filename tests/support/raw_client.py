@@ -25,13 +25,16 @@ class RawClient:
         limits: Limits | None = None,
         receive_buffer: int = 0,
         tls: ssl.SSLContext | None = None,
+        over: socket.socket | None = None,
     ) -> None:
-        """Connect; `receive_buffer` > 0 makes the kernel hold little for us."""
-        self.socket = socket.socket()
+        """Connect, or go on with a connection that is `over` there; `receive_buffer` > 0 makes the
+        kernel hold little for us."""
+        self.socket = over or socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(DEADLINE_SECONDS)
-        self.socket.connect(("127.0.0.1", port))
+        if over is None:
+            self.socket.connect(("127.0.0.1", port))
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.grpc = GrpcClient(f"127.0.0.1:{port}", limits=limits)

@@ -245,6 +245,32 @@ def test_common_name_reaches_a_call(papers: Papers, way: str, required: bool, na
     assert found == [name]
 
 
+def test_session_that_goes_on_has_the_name_of_before(papers: Papers) -> None:
+    files = papers.server_files(client_cert_auth=True)
+    context = client_context(papers.client_files())
+    with ServedMember(ApiMember(), tls=files) as served:
+        unary = served.client_port.services.unary
+        method, handler = unary[RANGE]
+        found: list[tuple[str, bool]] = []
+
+        def noting(call: Call, message: bytes) -> None:
+            found.append((call.link.common_name, bool(resumed)))
+            handler(call, message)
+
+        unary[RANGE] = (method, noting)
+        resumed = None
+        for _ in range(2):
+            plain = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+            over = context.wrap_socket(plain, server_hostname="127.0.0.1", session=resumed)
+            with RawClient(served.port, over=over) as client:
+                client.unary(RANGE, READ)
+                client.wait(bool)
+                assert over.session_reused is (resumed is not None)
+                resumed = over.session
+
+    assert found == [("alice", False), ("alice", True)]
+
+
 # Back pressure.
 
 
