@@ -32,7 +32,7 @@ HAS_LEADER = (("hasleader", "true"),)
 CREATE = rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=b"k")).SerializeToString()
 
 ELSEWHERE = {
-    # With auth on.
+    # With authentication on: test_auth_errors.py, tests/node/machine.
     "AuthFailed",
     "AuthOldRevision",
     "InvalidAuthMgmt",

@@ -15,6 +15,7 @@ from node.proto import rpc
 from node.status import Alarm
 from tests.support.api_client import ApiClient
 from tests.support.api_member import ApiMember, ServedMember
+from tests.support.auth_client import enable, make_users
 from tests.support.etcd_process import EtcdProcess, running_etcd
 
 
@@ -350,3 +351,11 @@ def test_metrics_carry_etcds_names_and_true_figures(
     assert found["grpc_server_handled_total", "Put", "OK"] == 1
     assert found["grpc_server_handled_total", "Put", "InvalidArgument"] == 1
     assert found["conclave_client_connections", "", ""] == 2
+
+
+def test_probes_need_no_user(served: ServedMember, client: ApiClient) -> None:
+    make_users(client)
+    enable(client)
+
+    for target in ("/health", "/livez", "/readyz", "/version", "/metrics", "/debug/vars"):
+        assert get(served, target).status == 200, target
