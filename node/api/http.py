@@ -25,6 +25,12 @@ from node.config import minor_version
 from transport.http1 import Headers, Request, Responder
 
 ANY_ORIGIN: Final = "*"
+NAME_IGNORED: Final = (
+    b"CommonName of client sending a request against gateway will be ignored "
+    b"and not used as expected\n"
+)
+"""etcd's words: through the gateway only a token says who asks, and who shows a certificate that
+names a user would take another for granted."""
 
 
 class HttpEndpoints:
@@ -43,12 +49,19 @@ class HttpEndpoints:
             "/debug/vars": self._variables,
         }
 
-    def handle(self, request: Request, responder: Responder) -> None:
-        """Answer one request, now or once a check has its verdict."""
+    def handle(self, request: Request, responder: Responder, common_name: str = "") -> None:
+        """Answer one request, now or once a check has its verdict.
+
+        `common_name` is that of the certificate which counts as a user's; "" = none does.
+        """
+        gateway = self._gateway.serves(request.path)
+        if gateway and common_name and self._member.machine.auth.enabled:
+            responder.respond(400, TEXT, NAME_IGNORED)
+            return
         responder.always = self._permission(request.headers.get("origin", ""))
         if request.method == "OPTIONS":
             responder.respond(200)
-        elif self._gateway.serves(request.path):
+        elif gateway:
             self._gateway.handle(request, responder)
         elif request.path not in self._endpoints:
             responder.respond(404, TEXT, b"404 page not found\n")

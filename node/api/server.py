@@ -35,7 +35,7 @@ from node.api.member import Member
 from node.api.metrics import Metrics
 from node.api.probe import Probes
 from node.api.service import Services
-from transport.http1 import Http1Protocol, Limits
+from transport.http1 import Http1Protocol, Limits, Request, Responder
 from transport.sniff import protocol_of
 from transport.tls.connection import TlsConnection
 from transport.tls.context import common_name_of
@@ -181,7 +181,7 @@ class ClientPort:
             transport.set_protocol(connection)
             connection.data_received(first_bytes)
         else:
-            plain = HttpConnection(self, transport)
+            plain = HttpConnection(self, transport, self._common_name(transport))
             self._plain.add(plain)
             transport.set_protocol(plain)
             plain.connection_made(transport)
@@ -331,12 +331,13 @@ class SniffProtocol(asyncio.Protocol):
 class HttpConnection(Http1Protocol):
     """A client that speaks HTTP/1.1."""
 
-    def __init__(self, port: ClientPort, transport: asyncio.Transport) -> None:
+    def __init__(self, port: ClientPort, transport: asyncio.Transport, common_name: str) -> None:
         """Take over an open transport."""
         limits = port.member.limits
         whole = limits.request_bytes_max + limits.message_overhead_bytes
-        super().__init__(port.http.handle, Limits(body_bytes_max=BASE64_GROWTH * whole))
+        super().__init__(self._answer, Limits(body_bytes_max=BASE64_GROWTH * whole))
         self.transport = transport
+        self._common_name = common_name
         self.idle_since = port.member.now()
         self._port = port
 
@@ -349,3 +350,6 @@ class HttpConnection(Http1Protocol):
         """The client is gone."""
         super().connection_lost(exc)
         self._port.gone(self.transport, self)
+
+    def _answer(self, request: Request, responder: Responder) -> None:
+        self._port.http.handle(request, responder, self._common_name)

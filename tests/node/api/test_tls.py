@@ -18,6 +18,7 @@ from node.config import Limits
 from node.proto import rpc
 from tests.support.api_client import ApiClient, Failed
 from tests.support.api_member import ApiMember, ServedMember
+from tests.support.auth_client import enable, make_users
 from tests.support.certificates import Papers
 from tests.support.etcdctl import Etcdctl
 from tests.support.raw_client import RawClient
@@ -307,3 +308,25 @@ def test_watch_of_a_client_that_does_not_read_is_paused(papers: Papers) -> None:
         # The bound, and what one flush may add to it; without a brake it would be 12 MB.
         assert held < 4 << 20
         served.wait(lambda: not served.member.paused)
+
+
+def test_gateway_and_a_certificate_that_names_a_user(strict: ServedMember, papers: Papers) -> None:
+    def ask(path: str, body: str) -> tuple[int, str]:
+        tls = client_context(papers.client_files())
+        tls.set_alpn_protocols(["http/1.1"])
+        connection = http.client.HTTPSConnection("127.0.0.1", strict.port, context=tls)
+        with closing(connection):
+            connection.request("POST" if body else "GET", path, body)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+    assert ask("/v3/kv/range", '{"key":"aw=="}')[0] == 200
+
+    with ApiClient(f"localhost:{strict.port}", papers.client_files()) as client:
+        make_users(client)
+        enable(client)
+
+    status, text = ask("/v3/kv/range", '{"key":"aw=="}')
+    assert status == 400
+    assert text.startswith("CommonName of client sending a request against gateway")
+    assert ask("/health", "")[0] == 200
