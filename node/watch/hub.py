@@ -213,7 +213,7 @@ class WatchHub:
             for watcher in self._synced.at(event.key):
                 if watcher.wants(event):
                     affected.setdefault(watcher, []).append(event)
-        encoder = Encoder(self._history.previous_kv)
+        encoder = Encoder(self._history.previous_kv, self._header(self.revision))
         for watcher, wanted in affected.items():
             stream = self._streams[watcher.stream_id]
             if stream.lagging or self._queued > PUBLISH_BYTES_MAX:
@@ -291,7 +291,7 @@ class WatchHub:
         A revision that is large by itself may be too much for all of them: the others keep their
         places at the queue's head.
         """
-        encoder = Encoder(self._history.previous_kv)
+        encoder = Encoder(self._history.previous_kv, self._header(self.revision))
         size = 0
         for watcher, events in wanted.items():
             if watcher.next_revision >= hi:
@@ -349,9 +349,12 @@ class WatchHub:
         watcher.idle = False
         self.events_told += len(events)
         encoded = [encoder.encode(event, watcher.prev_kv) for event in events]
-        part_bytes_max = stream.fragment_bytes_max if watcher.fragment else None
-        header = self._header(self.revision)
-        for part in response.with_events(header, watcher.id, encoded, part_bytes_max):
+        if not watcher.fragment:
+            self._emit(stream, response.with_events(encoder.header, watcher.id, encoded))
+            return
+        for part in response.fragments(
+            encoder.header, watcher.id, encoded, stream.fragment_bytes_max
+        ):
             self._emit(stream, part)
 
     def _emit(self, stream: Stream, message: bytes) -> None:

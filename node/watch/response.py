@@ -51,32 +51,36 @@ def progress(header: bytes, watcher_id: int) -> bytes:
     return header + watch_id(watcher_id)
 
 
-def with_events(
-    header: bytes, watcher_id: int, events: Sequence[bytes], part_bytes_max: int | None
+def with_events(header: bytes, watcher_id: int, events: Sequence[bytes]) -> bytes:
+    """Events as one response."""
+    return b"".join((header, watch_id(watcher_id), *events))
+
+
+def fragments(
+    header: bytes, watcher_id: int, events: Sequence[bytes], part_bytes_max: int
 ) -> Iterator[bytes]:
-    """Events as one response, or, if they may be fragmented, in parts of about `part_bytes_max`.
+    """The same in parts of about `part_bytes_max`.
 
     Each part holds at least one event; all but the last say that there is more to come.
     """
     head = header + watch_id(watcher_id)
-    first = 0
-    if part_bytes_max is not None:
-        size = len(head)
-        for place, event in enumerate(events):
-            if place > first and size + len(event) >= part_bytes_max:
-                yield b"".join((head, _FRAGMENT, *events[first:place]))
-                first, size = place, len(head)
-            size += len(event)
+    first, size = 0, len(head)
+    for place, event in enumerate(events):
+        if place > first and size + len(event) >= part_bytes_max:
+            yield b"".join((head, _FRAGMENT, *events[first:place]))
+            first, size = place, len(head)
+        size += len(event)
     yield b"".join((head, *events[first:]))
 
 
 class Encoder:
-    """Events of one batch as encoded fields of a WatchResponse."""
+    """Events of one batch as encoded fields of a WatchResponse, and the header of them all."""
 
-    __slots__ = ("_plain", "_previous_kv", "_with_previous")
+    __slots__ = ("_plain", "_previous_kv", "_with_previous", "header")
 
-    def __init__(self, previous_kv: Callable[[Event], bytes | None]) -> None:
+    def __init__(self, previous_kv: Callable[[Event], bytes | None], header: bytes) -> None:
         """`previous_kv` is asked only for events that somebody wants it for."""
+        self.header = header
         self._previous_kv = previous_kv
         self._plain: dict[tuple[int, int], bytes] = {}
         self._with_previous: dict[tuple[int, int], bytes] = {}
