@@ -86,6 +86,9 @@ def node_limits(config: ClusterConfig) -> Limits:
         log_entries_kept=min(LOG_ENTRIES_KEPT_MAX, config.snapshot_count // 2),
         log_entries_held_max=max(LOG_ENTRIES_HELD, config.snapshot_count),
         state_check_ms=config.corrupt_check_time_ms,
+        auth_token=config.auth_token,
+        auth_token_ttl_ms=config.auth_token_ttl_ms,
+        bcrypt_cost=config.bcrypt_cost,
         cors=config.origins(),
     )
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cluster.errors import BadRequest
+from node.errors import ConfigError
 from node.retention_text import parse_retention
+from node.token_option import parse as parse_token_option
 
 BYTES_MAX = 1 << 60
 DAYS_MS = 24 * 3_600_000
@@ -26,6 +28,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "grpc_keepalive_timeout_ms": (1_000, DAYS_MS),
     "watch_progress_notify_interval_ms": (100, DAYS_MS),
     "snapshot_count": (10, 10_000_000),
+    "auth_token_ttl_ms": (1_000, 365 * DAYS_MS),
+    "bcrypt_cost": (4, 31),
     "corrupt_check_time_ms": (1_000, 365 * DAYS_MS),
 }
 """Smallest and largest value. 15 MiB is what one write of the store has room for."""
@@ -52,6 +56,10 @@ class ClusterLimits:
     watch_progress_notify_interval_ms: int = 600_000
     snapshot_count: int = 10_000
     """Entries of the log that are kept behind the applied one; beyond, half of them go."""
+    auth_token: str = "simple"  # noqa: S105  the kind of token, and no token
+    """Or `jwt` with its settings, behind commas."""
+    auth_token_ttl_ms: int = 300_000
+    bcrypt_cost: int = 10
     cors: str = "*"
     """Origins whose pages may read what nodes answer over HTTP, with commas between; * = any."""
     corrupt_check_time_ms: int = 60_000
@@ -79,7 +87,8 @@ class ClusterLimits:
             )
         try:
             self.retention()
-        except ValueError as error:
+            parse_token_option(self.auth_token)
+        except (ValueError, ConfigError) as error:
             raise BadRequest(str(error)) from None
 
     def origins(self) -> tuple[str, ...]:

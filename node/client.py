@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -71,6 +72,7 @@ class EtcdClient:
         self._context = tls_context(tls) if secure else None
         self._timeout = timeout_s
         self._metadata = _metadata(token)
+        self._login: tuple[str, str] | None = None
         self._preferred = 0
         self._link: Link | None = None
         self._loss = ""
@@ -94,6 +96,16 @@ class EtcdClient:
         link, self._link = self._link, None
         if link is not None:
             link.close()
+
+    def log_in(self, name: str, password: str) -> None:
+        """Be a user from now on."""
+        request = rpc.AuthenticateRequest(name=name, password=password)
+        self._metadata = ()
+        self.close()
+        answer = self._write("Auth/Authenticate", request.SerializeToString())
+        self._metadata = _metadata(rpc.AuthenticateResponse.FromString(answer).token)
+        self._login = name, password
+        self.close()  # what is connected would go on as before
 
     def range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
         """Read keys."""
@@ -196,6 +208,8 @@ class EtcdClient:
         standing = False
         deadline = time.monotonic() + self._timeout
         while True:
+            if standing and self._login is not None:
+                self._log_in_again()
             link = self._reconnect(deadline) if standing else self._connect(deadline)
             try:
                 for response in _follow(link, position, deadline):
@@ -211,6 +225,13 @@ class EtcdClient:
                 time.sleep(_PAUSE_S)
             finally:
                 link.close()
+
+    def _log_in_again(self) -> None:
+        """A watch that goes on after long silence would come with a token that has expired. If it
+        cannot be had, the server says what it thinks of the old one."""
+        if self._login is not None:
+            with suppress(ClientError):
+                self.log_in(*self._login)
 
     def _read(self, method: str, request: bytes) -> bytes:
         """Make a call that may be repeated."""

@@ -20,7 +20,7 @@ from node.applier import Applier
 from node.auto_compaction import AutoCompaction, schedule_of
 from node.backup import backup_of
 from node.chain import Chain
-from node.config import ETCD_VERSION, NodeConfig, minor_version
+from node.config import ETCD_VERSION, Limits, NodeConfig, minor_version
 from node.connections import Addresses, Connections
 from node.consistency import Consistency
 from node.defragmentation import Defragmentation
@@ -164,7 +164,7 @@ def compose(
         proposals.term_applied(term)
         membership.term_applied(term)
 
-    tokens = Keeper(make_tokens(config, clock), config.own_token)
+    tokens = Keeper(make_tokens(limits, clock), config.own_token)
     applier = Applier(
         machine,
         store.view,
@@ -230,7 +230,7 @@ def compose(
         auto_compaction=auto_compaction,
         hub=hub,
         tokens=tokens,
-        passwords=Passwords(config.bcrypt_cost),
+        passwords=Passwords(limits.bcrypt_cost),
         machine=machine,
         new_backup=lambda: backup_of(
             store.view.read_snapshot(), spool(), minor_version(ETCD_VERSION)
@@ -244,15 +244,15 @@ def compose(
     return parts
 
 
-def make_tokens(config: NodeConfig, clock: Callable[[], float]) -> Tokens:
+def make_tokens(limits: Limits, clock: Callable[[], float]) -> Tokens:
     """What gives clients their tokens.
 
     Raises:
         ConfigError: the option, or a key that it names, cannot be used.
     """
-    option = parse(config.auth_token)
+    option = parse(limits.auth_token)
     if option.kind == SIMPLE:
-        return SimpleTokens(config.auth_token_ttl_seconds, clock)
+        return SimpleTokens(limits.auth_token_ttl_ms / 1000, clock)
     from node.jwt_tokens import JwtTokens  # as large as the rest of a member
 
     return JwtTokens(option)

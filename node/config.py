@@ -88,6 +88,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     state_check_ms: int = 60_000
     """How often the members compare their whole states (etcd --corrupt-check-time, off there); 0 =
     only where there is a reason to."""
+    auth_token: str = "simple"  # noqa: S105  the kind of token, and no token
+    """How clients are given tokens: "simple", or "jwt,sign-method=…,…" (etcd --auth-token)."""
+    auth_token_ttl_ms: int = 300_000
+    """How long a simple token lives after its last use (etcd --auth-token-ttl)."""
+    bcrypt_cost: int = 10
+    """Of the passwords' hashes; each more doubles the time (etcd --bcrypt-cost)."""
     cors: tuple[str, ...] = ("*",)
     """Origins whose pages may read answers over HTTP (etcd --cors); "*" = any."""
     request_timeout_ms: int = 5_000
@@ -185,12 +191,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """An etcd snapshot whose state a founding member begins with; "" = an empty state."""
     seed_digest: str = ""
     """SHA-256 of that file, as hex."""
-    auth_token: str = "simple"  # noqa: S105  the kind of token, and no token
-    """How clients are given tokens: "simple", or "jwt,sign-method=…,…" (etcd --auth-token)."""
-    auth_token_ttl_seconds: int = 300
-    """How long a simple token lives after its last use (etcd --auth-token-ttl)."""
-    bcrypt_cost: int = 10
-    """Of the passwords' hashes (etcd --bcrypt-cost)."""
     own_token: str = ""
     """By which the supervisor is known whatever users there are; "" = it is not."""
     campaign_first: bool = False

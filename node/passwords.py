@@ -29,6 +29,11 @@ _PREFIX = b"2a"
 """The mark of the hashes that etcd writes."""
 
 
+def usable_cost(cost: int) -> int:
+    """A cost that bcrypt takes; as in etcd, the default in place of one that it does not."""
+    return cost if COST_MIN <= cost <= COST_MAX else COST_DEFAULT
+
+
 class PasswordRefused(Exception):
     """It cannot be hashed."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from node.errors import ConfigError
 
@@ -38,6 +39,11 @@ class TokenOption:
     def ttl_seconds(self) -> float:
         """How long a signed token is good."""
         return duration(self.settings["ttl"]) if "ttl" in self.settings else TTL_SECONDS
+
+    def within(self, directory: Path) -> TokenOption:
+        """The same with key files by their whole paths; relative ones are below `directory`."""
+        settings = {n: str(directory / s) if n in PATHS else s for n, s in self.settings.items()}
+        return TokenOption(self.kind, settings)
 
     def __str__(self) -> str:
         """As it is written."""

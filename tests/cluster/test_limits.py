@@ -44,6 +44,7 @@ def config_of(name: str, value: Any) -> ClusterConfig:
     return ClusterConfig(**settings)
 
 
+JWT = "jwt,sign-method=HS256,priv-key=/k"
 FLAGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("max_request_bytes", 10 << 20, {"request_bytes_max": 10 << 20}),
     ("max_request_bytes", 15 << 20, {"request_bytes_max": 15 << 20}),
@@ -55,6 +56,9 @@ FLAGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("watch_progress_notify_interval_ms", 100, {"watch_progress_notify_ms": 100}),
     ("snapshot_count", 10, {"log_entries_max": 10, "log_entries_kept": 5}),
     ("snapshot_count", 1_000_000, {"log_entries_max": 1_000_000, "log_entries_kept": 5_000}),
+    ("auth_token", JWT, {"auth_token": JWT}),
+    ("auth_token_ttl_ms", 60_000, {"auth_token_ttl_ms": 60_000}),
+    ("bcrypt_cost", 4, {"bcrypt_cost": 4}),
     ("cors", "*", {"cors": ("*",)}),
     ("cors", "https://a.example, http://b:8080", {"cors": ("https://a.example", "http://b:8080")}),
     ("corrupt_check_time_ms", 0, {"state_check_ms": 0}),
@@ -91,6 +95,7 @@ def test_every_number_has_bounds() -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"auto_compaction_mode": "hourly"}, "auto-compaction-mode"),
+    ({"auth_token": "jwt"}, "auth-token 'jwt': sign-method is one of"),
     ({"cors": "example.org"}, "cors 'example.org'"),
     ({"cors": "*,ftp://a.example"}, "cors 'ftp://a.example'"),
     ({"cors": "https://"}, "cors 'https://'"),

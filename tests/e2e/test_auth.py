@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from node.proto import rpc
 from tests.support.api_client import ApiClient, Failed
 from tests.support.auth_client import (
+    BAD_TOKEN,
     DENIED,
     KV,
     AuthClient,
@@ -152,3 +155,47 @@ def test_users_go_to_an_etcd_and_come_back(
         assert "permission denied" in here.run(["put", "b", "x", "--user=carol:cocoa"]).error
         assert "user name is empty" in here.run(["get", "a/1"]).error
     assert_judges(returned, "n1")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A private key that all members of a cluster have."""
+    path = tmp_path / "private.pem"
+    private = ec.generate_private_key(ec.SECP256R1())
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+def test_signed_tokens_are_good_until_users_or_roles_change(
+    fresh: Callable[..., LiveCluster], key: Path
+) -> None:
+    """Also at a member that has started since: there is nothing to remember."""
+    option = f"jwt,sign-method=ES256,priv-key={key},ttl=1h"
+    cluster = fresh(3, "--auth-token", option, "--bcrypt-cost", "4")
+    with cluster.api("n1") as api:
+        make_users(api)
+        enable(api)
+        token = log_in(api, "alice").token
+    cluster.client.kill(["all"])
+    cluster.heal()
+
+    for node in cluster.names:
+        with cluster.api(node) as api:
+            assert isinstance(AuthClient(api, token).put(b"a/1"), bytes)
+            assert AuthClient(api, token).put(b"b") == DENIED
+            assert AuthClient(api, token + "x").put(b"a/1") == BAD_TOKEN
+    Etcdctl(cluster.endpoints).done("role", "add", "another", "--user=root:secret")
+    with cluster.api("n2") as api:
+        answer = AuthClient(api, token).put(b"a/1")
+        assert isinstance(answer, Failed)
+        assert answer.text == "etcdserver: revision of auth store is old"
+    assert_judges(cluster, "n3")
+
+
+def test_key_that_is_not_there_is_told_before_anything_serves(
+    fresh: Callable[..., LiveCluster], tmp_path: Path
+) -> None:
+    option = f"jwt,sign-method=ES256,priv-key={tmp_path}/missing.pem"
+
+    with pytest.raises(AssertionError, match=r"missing\.pem cannot be read: No such file"):
+        fresh(1, "--auth-token", option)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from node.errors import ConfigError
@@ -52,6 +54,16 @@ def test_option_that_cannot_be_is_refused(option: str, complaint: str) -> None:
         parse(option)
 
     assert repr(option) in str(refused.value)
+
+
+def test_key_files_are_found_where_the_option_was_written() -> None:
+    option = "jwt,sign-method=ES256,priv-key=keys/p.pem,pub-key=/etc/p.pub,ttl=1m"
+
+    absolute = parse(option).within(Path("/home/me"))
+
+    assert str(absolute) == (
+        "jwt,sign-method=ES256,priv-key=/home/me/keys/p.pem,pub-key=/etc/p.pub,ttl=1m"
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tools.cli.duration import duration
 from tools.cli.exit import Exit, Failure
 from tools.cli.session import Session, encode, pass_session
 from tools.cli.tls_options import client_tls_options, destination
+from tools.cli.user_options import login_of, user_options
 from tools.cli.verb import Verb, VerbGroup
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ TARGETS = {
 }
 """etcdctl's words for the sort targets, and the names that the API has for them."""
 WATCH_ENDED = "the watch ended"
+NOBODY = "user name is empty"
+"""How an etcd with users ends its answer to somebody who does not say who it is."""
 DEADLINE_EXCEEDED = 4
 UNAVAILABLE = 14
 """gRPC status codes, by number because the codec is not loaded with this module."""
@@ -64,6 +67,7 @@ def connection_options(function: Function) -> Function:
     """Where to go and how long to wait."""
     for decorate in (
         client_tls_options,
+        user_options,
         click.option("--timeout", type=duration, default="5s", show_default=True, help="Patience."),
         click.option("--endpoints", metavar="HOST:PORT,…", help="Any etcd instead of a cluster."),
     ):
@@ -271,8 +275,11 @@ def connected(session: Session, options: dict[str, Any]) -> Iterator[EtcdClient]
     from node.client import CallFailed, ClientError, EtcdClient
 
     endpoints, tls = destination(session, options)
+    login = login_of(options)
     try:
         with EtcdClient(endpoints, timeout_s=options["timeout"] / 1_000, tls=tls) as client:
+            if login is not None:
+                client.log_in(*login)
             yield client
     except CallFailed as error:
         raise call_failure(error.status, error.text) from error
@@ -295,6 +302,8 @@ def call_failure(status: int, text: str) -> Failure:
     elif status == UNAVAILABLE:
         cause = "the cluster has no leader or no quorum"
         code = Exit.DEGRADED
+    elif text.endswith(NOBODY):
+        return Failure(text, hint="--user NAME[:PASSWORD]", data=data)
     else:
         return Failure(text, data=data)
     return Failure(text, code=code, cause=cause, hint="conclave status", data=data)

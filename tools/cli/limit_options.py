@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 
 from cluster.limits import ClusterLimits
+from node.errors import ConfigError
 from node.retention_text import Mode
+from node.token_option import parse
 from tools.cli.duration import duration, parse_duration, parse_size
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -54,6 +57,18 @@ class TickTime(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class TokenKind(click.ParamType[str]):
+    """What etcd's flag takes; key files are found where the command is typed."""
+
+    name = "kind"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(parse(str(value)).within(Path.cwd()))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
 def _size(flag: str, text: str) -> Decorator:
     return click.option(flag, type=Bytes(), metavar="SIZE", help=text)
 
@@ -89,6 +104,14 @@ OPTIONS = (
     _time("--grpc-keepalive-timeout", "Until it is cut off then.  [default: 20s]"),
     _time("--watch-progress-notify-interval", "Between progress reports.  [default: 10m]"),
     _count("--snapshot-count", "Entries that the log keeps.  [default: 10000]"),
+    click.option(
+        "--auth-token",
+        type=TokenKind(),
+        metavar="KIND",
+        help="simple, or jwt,sign-method=…,priv-key=FILE.  [default: simple]",
+    ),
+    _time("--auth-token-ttl", "Simple tokens live so long unused.  [default: 5m]"),
+    _count("--bcrypt-cost", "Of the passwords' hashes.  [default: 10]"),
     click.option("--cors", metavar="ORIGINS", help="Pages that may read over HTTP.  [default: *]"),
     _time("--corrupt-check-time", "Between checks of the state; 0 = off.  [default: 1m]"),
 )

@@ -153,11 +153,10 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
             ("peer-skip-client-san-verification", SWITCH, "false"),
         ),
     ),
-    "Auth": _idle(
-        ABSENT,
-        ("auth-token", TEXT, "simple"),
-        ("bcrypt-cost", COUNT, "10"),
-        ("auth-token-ttl", COUNT, "300"),
+    "Auth": (
+        Flag("auth-token", TEXT, "simple", "simple, or jwt,sign-method=…,priv-key=FILE,…"),
+        Flag("bcrypt-cost", COUNT, "10", "Of the passwords' hashes, 4 to 31."),
+        Flag("auth-token-ttl", COUNT, "300", "Seconds that a simple token lives unused."),
     ),
     "Profiling and Monitoring": (
         *_idle("they are at the client URLs", ("listen-metrics-urls", URLS, "")),

@@ -13,7 +13,9 @@ from typing import Any
 from cluster.limits import origins_of
 from node.config import Limits, Ticks
 from node.errors import ConfigError
+from node.passwords import usable_cost
 from node.retention_text import parse_retention
+from node.token_option import parse as parse_token_option
 from tools.etcd.errors import Refused
 from tools.etcd.flag import Given
 from tools.etcd.url import Url, read_members, texts
@@ -162,6 +164,9 @@ def _limits(given: Given) -> Limits:
             "watch_progress_notify_ms",
             lambda flag: round(given.span(flag) * 1000),
         ),
+        "auth-token": ("auth_token", lambda flag: _token_option(given.text(flag))),
+        "auth-token-ttl": ("auth_token_ttl_ms", lambda flag: given.number(flag) * 1000),
+        "bcrypt-cost": ("bcrypt_cost", lambda flag: usable_cost(given.number(flag))),
         "cors": ("cors", lambda flag: origins_of(given.text(flag))),
         "corrupt-check-time": ("state_check_ms", lambda flag: round(given.span(flag) * 1000)),
     }
@@ -179,6 +184,13 @@ def _limits(given: Given) -> Limits:
         return Limits(**changes, auto_compaction_retention=retention)
     except (ConfigError, ValueError) as error:
         raise Refused(str(error), "smaller values") from error
+
+
+def _token_option(text: str) -> str:
+    try:
+        return str(parse_token_option(text))
+    except ConfigError as error:
+        raise Refused(str(error), "--auth-token=simple") from error
 
 
 def _log_outputs(given: Given) -> tuple[str, ...]:

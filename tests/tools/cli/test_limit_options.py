@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import click
@@ -49,6 +50,7 @@ def parse(*arguments: str) -> dict[str, Any] | str:
     return found if ran.exit_code == 0 else ran.output
 
 
+JWT = "jwt,sign-method=HS256"
 GIVEN: list[tuple[str, dict[str, Any]]] = [
     ("--quota-backend-bytes=8589934592", {"quota_backend_bytes": 8 << 30}),
     ("--quota-backend-bytes=8GiB", {"quota_backend_bytes": 8 << 30}),
@@ -56,6 +58,10 @@ GIVEN: list[tuple[str, dict[str, Any]]] = [
     ("--auto-compaction-mode=revision", {"auto_compaction_mode": "revision"}),
     ("--auto-compaction-retention=10h", {"auto_compaction_retention": "10h"}),
     ("--max-request-bytes=10MiB", {"max_request_bytes": 10 << 20}),
+    (f"--auth-token={JWT},priv-key=/k", {"auth_token": f"{JWT},priv-key=/k"}),
+    (f"--auth-token={JWT},priv-key=k", {"auth_token": f"{JWT},priv-key={Path.cwd()}/k"}),
+    ("--auth-token-ttl=1m", {"auth_token_ttl_ms": 60_000}),
+    ("--bcrypt-cost=4", {"bcrypt_cost": 4}),
     ("--cors=https://a.example", {"cors": "https://a.example"}),
     ("--max-txn-ops=4096", {"max_txn_ops": 4_096}),
     ("--max-concurrent-streams=5", {"max_concurrent_streams": 5}),
@@ -75,6 +81,7 @@ def test_option_is_a_setting(argument: str, chosen: dict[str, Any]) -> None:
 
 UNREADABLE = [
     "--quota-backend-bytes=much",
+    "--auth-token=jwt",
     "--auto-compaction-mode=hourly",
     "--max-txn-ops=many",
     "--corrupt-check-time=5",

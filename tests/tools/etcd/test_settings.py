@@ -88,6 +88,7 @@ def test_limits_that_are_named_count() -> None:
         (["--log-format=xml"], "--log-format"),
         (["--max-request-bytes=99999999"], "limits contradict each other"),
         (["--advertise-client-urls=http://:1"], "unexpected empty host"),
+        (["--auth-token=jwt"], "sign-method is one of"),
         (["--auto-compaction-mode=never"], "auto-compaction-mode"),
         (["--auto-compaction-retention=soon"], "auto-compaction-retention"),
         ([*HTTPS, "--cert-file=c"], "must be provided for client url https://127.0.0.1:1"),
@@ -112,6 +113,14 @@ def test_history_is_compacted_as_the_flags_say() -> None:
 
     assert (periodic.auto_compaction_mode, periodic.auto_compaction_retention) == ("periodic", 1800)
     assert (revision.auto_compaction_mode, revision.auto_compaction_retention) == ("revision", 1000)
+
+
+def test_tokens_and_passwords_are_as_the_flags_say() -> None:
+    jwt = "jwt,sign-method=HS256,priv-key=/k,ttl=1h"
+    given = settled(f"--auth-token={jwt}", "--auth-token-ttl=60", "--bcrypt-cost=5").limits
+
+    assert (given.auth_token, given.auth_token_ttl_ms, given.bcrypt_cost) == (jwt, 60_000, 5)
+    assert settled("--bcrypt-cost=3").limits.bcrypt_cost == 10
 
 
 def test_certificate_counts_where_a_url_asks_for_it() -> None:
