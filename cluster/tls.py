@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 DIRECTORY = "tls"
 """Of the cluster's own certificates, below its data directory."""
+
+
+class Kind(Enum):
+    """Whose certificates there are."""
+
+    PLAIN = auto()
+    OWN = auto()
+    FILES = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +91,13 @@ class ClusterTls:
     def on(self) -> bool:
         """Whether clients have to speak TLS."""
         return self.own or bool(self.cert_file)
+
+    @property
+    def kind(self) -> Kind:
+        """Whose certificates these are."""
+        if self.own:
+            return Kind.OWN
+        return Kind.FILES if self.cert_file else Kind.PLAIN
 
     @classmethod
     def from_document(cls, document: object) -> ClusterTls:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cluster.tls import ClusterTls
+from cluster.tls import PLAIN, ClusterTls, Kind
 from tools.cli.session import Session
 from tools.cli.target import reach
 
@@ -51,14 +51,21 @@ def client_tls_options(command: Command) -> Command:
 def chosen_tls(options: Mapping[str, Any], stored: ClusterTls) -> ClusterTls:
     """What was stored, changed by what was typed.
 
-    Certificates of another kind begin anew: nothing that belonged to the old ones stays.
+    Certificates of another kind begin anew: nothing that belonged to the old ones stays. Those of
+    the same kind leave the rest as it was: to say --tls again once took away that clients have to
+    show a certificate.
 
     Raises:
         BadRequest: the options contradict each other.
     """
     given = {name: options[name] for name in FIELDS if options[name] is not None}
-    anew = "own" in given or "cert_file" in given
-    return replace(ClusterTls() if anew else stored, **given)
+    if given.get("own"):
+        kind = Kind.OWN
+    elif "cert_file" in given:
+        kind = Kind.FILES
+    else:
+        kind = Kind.PLAIN if "own" in given else stored.kind
+    return replace(stored if kind is stored.kind else PLAIN, **given)
 
 
 def client_files(options: Mapping[str, Any], status: StatusDocument | None) -> ClientFiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tools.cli.tls_options import FIELDS, chosen_tls, client_files
 from transport.tls import ClientFiles
 
 OWN = ClusterTls(own=True)
+STRICT = ClusterTls(own=True, client_cert_auth=True)
 FILES = ClusterTls(cert_file="/c", key_file="/k", trusted_ca_file="/ca", client_cert_auth=True)
 KNOWN: TlsDocument = {
     "cacert": "/d/ca.crt",
@@ -41,8 +43,15 @@ def typed(**options: Any) -> dict[str, Any]:
         (OWN, {}, OWN),
         (FILES, {}, FILES),
         (PLAIN, {"own": True}, OWN),
-        (OWN, {"client_cert_auth": True}, ClusterTls(own=True, client_cert_auth=True)),
-        (ClusterTls(own=True, client_cert_auth=True), {"client_cert_auth": False}, OWN),
+        (OWN, {"client_cert_auth": True}, STRICT),
+        (STRICT, {"client_cert_auth": False}, OWN),
+        (STRICT, {"own": True}, STRICT),
+        (STRICT, {"own": False}, PLAIN),
+        (
+            FILES,
+            {"cert_file": "/c2", "key_file": "/k2"},
+            replace(FILES, cert_file="/c2", key_file="/k2"),
+        ),
         (OWN, {"own": False}, PLAIN),
         (FILES, {"own": False}, PLAIN),
         (FILES, {"own": True}, OWN),
