@@ -104,6 +104,9 @@ def _load_chain(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
         else:
             text = f"certificate {cert_file} or its key {key_file} is unusable: {reason_of(error)}"
         raise BadCertificate(text) from error
+    except OSError as error:  # gone since: somebody is about to replace them
+        text = f"cannot read certificate {cert_file} or its key {key_file}: {error.strerror}"
+        raise BadCertificate(text) from error
 
 
 def _load_authorities(context: ssl.SSLContext, path: str) -> None:
@@ -112,6 +115,8 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
         raise BadCertificate(f"authority {path} is unusable: {reason_of(error)}") from error
+    except OSError as error:  # gone since
+        raise BadCertificate(f"cannot read authority {path}: {error.strerror}") from error
 
 
 def _readable(what: str, path: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +60,26 @@ def test_file_that_is_no_use_is_named(
 
     with pytest.raises(BadCertificate, match=text):
         server_context(papers.server_files(client_cert_auth=True))
+
+
+@pytest.mark.parametrize("which", ["cert", "key", "ca"])
+def test_file_that_goes_while_it_is_read_is_named(papers: Papers, which: str) -> None:
+    """Certificates are replaced while members run, and not everybody does it by a rename."""
+    path: Path = getattr(papers, which)
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+
+    def show_once() -> None:
+        with open(path, "wb") as reader_is_there:
+            path.unlink()
+            reader_is_there.write(content)
+
+    writer = threading.Thread(target=show_once, daemon=True)
+    writer.start()
+    with pytest.raises(BadCertificate, match=f"cannot read .*{path.name}.*: No such file"):
+        server_context(papers.server_files(client_cert_auth=True))
+    writer.join()
 
 
 @pytest.mark.parametrize("field", ["cert", "key"])
