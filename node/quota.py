@@ -33,6 +33,8 @@ Propose = Callable[[RequestKind, bytes, OnOutcome], None]
 GROWING = frozenset({RequestKind.PUT, RequestKind.TXN, RequestKind.LEASE_GRANT})
 """What may make the state larger."""
 MEASURE_SECONDS = 1.0
+REFUSED_MAX = 1_024
+"""Requests that wait for the alarm before they are refused; further ones do not wait."""
 
 
 class Quota:
@@ -78,7 +80,8 @@ class Quota:
 
     def refuse(self, done: OnOutcome) -> None:
         """Answer NoSpace to a request that was not admitted, once the alarm stands."""
-        if self._alarm in self._machine().alarms():
+        full = len(self._refused) >= REFUSED_MAX
+        if full or self._alarm in self._machine().alarms():
             done(NoSpace())
         else:
             self._refused.append(done)

@@ -11,7 +11,7 @@ from node.machine.envelope import RequestKind
 from node.machine.errors import NoSpace, Refusal
 from node.machine.machine import Machine
 from node.proto import rpc
-from node.quota import MEASURE_SECONDS, OnOutcome, Quota
+from node.quota import MEASURE_SECONDS, REFUSED_MAX, OnOutcome, Quota
 from node.status import Alarm
 from tests.support.machine import Replica
 from tests.support.member_cluster import Call, MemberCluster, Node
@@ -96,6 +96,19 @@ def test_admits_whatFitsBelowTheBound() -> None:
     assert judged.put(99)
     judged.quota._look()
     assert not judged.put(100)
+
+
+def test_refuse_holdsNoMoreRequestsThanItsBound() -> None:
+    judged = Judged()
+    outcomes: list[Answer | Refusal] = []
+
+    for _ in range(REFUSED_MAX + 1):
+        judged.quota.refuse(outcomes.append)
+    before = list(outcomes)
+    judged.settle()
+
+    assert before == [NoSpace()]
+    assert outcomes == [NoSpace()] * (REFUSED_MAX + 1)
 
 
 def test_admits_countsWhatCameInSinceTheLastMeasurement() -> None:
