@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -58,9 +59,7 @@ class Journal:
             return
         line = self._line(stamp(self._clock()), level, message, facts or {}).encode()
         for descriptor in self._descriptors:
-            try:
-                os.write(descriptor, line)
-            except OSError:
+            if not _written(descriptor, line):
                 self.dropped += 1
 
     def report(self, event: str, **facts: object) -> None:
@@ -107,6 +106,25 @@ def open_targets(outputs: Sequence[str]) -> list[int]:
         TARGETS[output] if output in TARGETS else os.open(output, flags, 0o600)
         for output in outputs
     ]
+
+
+def _written(descriptor: int, line: bytes) -> bool:
+    """Whether a line could be written whole without waiting.
+
+    The descriptor belongs to whoever started the member too, so it is not made non-blocking. A pipe
+    that is ready takes `PIPE_BUF` bytes at once; one whose reader has stopped is never ready, and
+    held the whole member up before anybody asked.
+    """
+    target = select.poll()
+    target.register(descriptor, select.POLLOUT)
+    try:
+        for start in range(0, len(line), select.PIPE_BUF):
+            if not target.poll(0):
+                return False
+            os.write(descriptor, line[start : start + select.PIPE_BUF])
+    except OSError:
+        return False
+    return True
 
 
 def stamp(wall: float) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -89,6 +92,28 @@ def test_target_that_is_gone_is_not_waited_for() -> None:
     journal.write("info", "to nobody")
 
     assert journal.dropped == 1
+    os.close(writer)
+
+
+@pytest.mark.parametrize("size", [10, 3 * select.PIPE_BUF])
+def test_target_whose_reader_has_stopped_is_not_waited_for(size: int) -> None:
+    """A fixture that never reads the pipe of its member's errors must not stop the member."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 2 * select.PIPE_BUF)
+    journal = Journal([writer], "info", "json")
+
+    def write_more_than_fits() -> None:
+        while not journal.dropped:
+            journal.write("info", "x" * size)
+
+    writing = threading.Thread(target=write_more_than_fits, daemon=True)
+    writing.start()
+    writing.join(30)
+
+    assert not writing.is_alive()
+    assert os.get_blocking(writer)  # it may be the terminal of somebody else as well
+    assert len(os.read(reader, 4 * select.PIPE_BUF)) > select.PIPE_BUF
+    os.close(reader)
     os.close(writer)
 
 
