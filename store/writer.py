@@ -121,7 +121,9 @@ class Writer:
         self._queue: SimpleQueue[Admitted | None] = SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._syncs = _SyncTimes()
-        self._writing_since = 0.0
+        self._waiting: deque[tuple[int, float]] = deque()
+        """Number of each batch that is not known to be durable, and since when it waits; the
+        submitting thread's."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -145,6 +147,7 @@ class Writer:
         check(not self._closed, "a batch for a closed writer")
         admitted = self._intake.admit(batch)
         self._queue.put(admitted)
+        self._waiting.append((admitted.head.write_seq, admitted.admitted_at))
         return admitted.head.write_seq
 
     def has_room(self) -> bool:
@@ -157,14 +160,16 @@ class Writer:
     def take_durable(self) -> int:
         with contextlib.suppress(BlockingIOError):  # asked without having been woken
             os.eventfd_read(self._wake)
-        return self._intake.durable_seq
+        durable, waiting = self._intake.durable_seq, self._waiting
+        while waiting and waiting[0][0] <= durable:
+            waiting.popleft()
+        return durable
 
     def depth(self) -> tuple[int, int]:
         return self._intake.depth()
 
     def oldest_wait(self) -> float:
-        since = self._writing_since
-        return monotonic() - since if since else 0.0
+        return monotonic() - self._waiting[0][1] if self._waiting else 0.0
 
     def sync_figures(self) -> SyncFigures:
         return self._syncs.figures()
@@ -202,14 +207,12 @@ class Writer:
     def _write(self, first: Admitted) -> bool:
         """Write `first` and what else is queued as one group; False: it was the last one."""
         group, more = self._gather(first)
-        self._writing_since = first.admitted_at
         started = monotonic_ns()
         self._committer.write(group)
         self._syncs.add(monotonic_ns() - started)
         last = group[-1]
         self._intake.durable_bytes = last.bytes_total
         self._intake.durable_seq = last.head.write_seq
-        self._writing_since = 0.0
         os.eventfd_write(self._wake, 1)
         return more
 

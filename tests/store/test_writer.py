@@ -93,6 +93,29 @@ def test_batches_that_wait_share_one_write(disk: Disk) -> None:
     assert disk.writer.sync_figures().count == 2
 
 
+def test_batch_waits_also_while_the_writer_sweeps(disk: Disk) -> None:
+    """A disk that hangs in what nobody waits for keeps batches waiting all the same."""
+    sweeps = threading.Event()
+
+    def hold_sweeps(operations: Sequence[Operation]) -> None:
+        if record.HEAD not in dict(operations):
+            sweeps.set()
+            assert disk.open.wait(DEADLINE_SECONDS)
+
+    write_and_wait(disk, appended(1, 10))
+    assert disk.writer.oldest_wait() == 0
+    disk.open.clear()
+    disk.engine.before_write = hold_sweeps
+    write_and_wait(disk, Batch(compact_to=Position(5, 1)))
+    assert sweeps.wait(DEADLINE_SECONDS)
+    last = disk.writer.submit(appended(10, 11))
+
+    assert disk.writer.oldest_wait() > 0
+    disk.open.set()
+    wait_durable(disk.writer, last)
+    assert disk.writer.oldest_wait() == 0
+
+
 def test_group_is_bounded_by_bytes() -> None:
     disk = Disk(StoreConfig(group_bytes_max=3000))
     disk.hold()
