@@ -55,6 +55,8 @@ __all__ = [
 WHO_IS_THERE: Final = b"cncl who is there?"
 """What one asks that is no member yet. No frame is that short."""
 FRAME_BYTES_MAX: Final = 4 << 20
+DROPS_MAX: Final = 1_024
+"""Messages without a payload for us that are looked at in one go: some milliseconds."""
 STRANGERS_MAX: Final = 64
 """Lives remembered of members that are no peers yet."""
 
@@ -122,7 +124,8 @@ class MeshPort(Protocol):
         """Return up to `frames_max` payloads that have arrived, control first.
 
         Call it after every wakeup of `filenos` until it returns fewer than asked for: only then are
-        the sockets empty, and only then does the next arrival wake the caller again.
+        the sockets empty, and only then does the next arrival wake the caller again. Call it now
+        and then without a wakeup, too: what nobody should have sent may have filled a call.
         """
 
     def filenos(self) -> list[int]:
@@ -281,13 +284,16 @@ class Mesh:
     def receive(self, frames_max: int) -> list[Received]:
         """Return up to `frames_max` payloads that have arrived, control first.
 
-        Dropped messages do not count: fewer payloads than asked for mean that nothing waits.
+        Fewer payloads than asked for mean that nothing waits, unless DROPS_MAX messages of a
+        channel were dropped: whoever floods our sockets with what is not for us must not keep the
+        caller here for ever. Then more may wait, unannounced, for a call that is made anyway.
         """
         self._sockets.notice()
         batch: list[Received] = []
         for channel, listener in self._listeners:
-            receive = listener.receive
-            while len(batch) < frames_max and (message := receive()) is not None:
+            receive, looks = listener.receive, frames_max + DROPS_MAX
+            while len(batch) < frames_max and looks and (message := receive()) is not None:
+                looks -= 1
                 if message[1] == WHO_IS_THERE and self._introduce is not None:
                     listener.reply(message[0], self._introduce())
                     continue
