@@ -8,6 +8,8 @@ What is switched on and why:
 - `sync=True` on every write, `transaction=True` so that a half-built batch is never written.
 - `rewrite` writes beside the one writing thread, which LevelDB allows: two keys that nobody reads.
 - no compression: files stay mapped into memory, and each read verifies the block that it touches.
+- every table is opened at the start: LevelDB opens it when it is needed, and takes one that was
+  deleted by then for one without the key that is asked for. What is open stays readable.
 - the directory is synced after LevelDB created a file in it, which LevelDB itself does only when
   it writes a manifest: without that, a power cut can lose a whole write-ahead log.
 
@@ -18,6 +20,7 @@ survive it, and the child would hang at its first flush.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -34,6 +37,13 @@ from store.engine import Operation, Reader
 
 DAMAGE: Final[tuple[type[Exception], ...]] = (plyvel.CorruptionError,)
 """What LevelDB raises when bytes are not what it wrote."""
+REFUSED: Final[tuple[type[Exception], ...]] = (plyvel.IOError,)
+"""What it raises when the system does not let it read or write, for want of descriptors for
+instance: that says nothing about the bytes."""
+_TABLE: Final = re.compile(rb"^ \d+:\d+\['(.*)' @ \d+ : \d+\]$", re.MULTILINE)
+"""A table in LevelDB's own list: its first key, `_BETWEEN`, and its last key."""
+_BETWEEN: Final = re.compile(rb"' @ \d+ : \d+ \.\. '")
+_ESCAPED: Final = re.compile(rb"\\x([0-9a-f]{2})")
 _RACY_NS: Final = 20_000_000
 
 
@@ -74,6 +84,7 @@ class LevelDBEngine:
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._directory_synced_ns = 0
         self._sync_directory_if_changed()
+        self._open_tables()
         # An attribute rather than a method: state reads are hot and need no Python frame of ours.
         self.get: Callable[[bytes], bytes | None] = partial(self._db.get, verify_checksums=True)
 
@@ -127,6 +138,23 @@ class LevelDBEngine:
         if not self._db.closed:
             self._db.close()
             os.close(self._directory)
+
+    def _open_tables(self) -> None:
+        """Open what is there; what will be made is open from the start, because LevelDB checks it.
+
+        A position at a key opens, on each level, the table that it falls into. Where the list can
+        be read in several ways, because it does not escape all that it should, all are tried.
+
+        Raises:
+            plyvel.Error: a table cannot be opened.
+        """
+        listed = self._db.get_property(b"leveldb.sstables") or b""
+        with closing(self._db.raw_iterator(verify_checksums=True)) as position:
+            for table in _TABLE.findall(listed):
+                for cut in _BETWEEN.finditer(table):
+                    for end in (table[: cut.start()], table[cut.end() :]):
+                        for key in {end, _ESCAPED.sub(_unescaped, end)}:
+                            position.seek(key)
 
     def _bytes_of_files(self, suffix: str) -> int:
         total = 0
@@ -196,6 +224,10 @@ class _Prefixed:
 
     def scan(self, lo: bytes, hi: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         return _scan(self._records, self._prefix, lo, hi, reverse, self._whole)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(found[1].decode())
 
 
 def _before(hi: bytes) -> bytes:
