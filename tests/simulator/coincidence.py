@@ -234,7 +234,7 @@ WEIGHTS = {
     "lose_receipt": 0.4,
     "outsleep": 0.4,
     "appoint": 0.6,
-    "usurp": 0.3,
+    "usurp": 0.8,
     "rot": 0.1,
     "add": 0.4,
     "remove": 0.1,
