@@ -51,7 +51,7 @@ from store.directory import DataDirectory
 from store.engine import Engine
 from store.errors import DirectoryHeld, DiskFailed, FormatTooNew, Quarantined
 from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE, EXIT_STORAGE, FOUND_DAMAGE
-from store.leveldb import describe_failure
+from store.leveldb import REFUSED, describe_failure
 from store.record import Position
 from transport import errors as transport_errors
 from transport.claim import Claimed
@@ -115,6 +115,10 @@ def live(config: NodeConfig, surroundings: Surroundings) -> End:
         reason = f"found while starting: {describe_failure(error)}"
         reporter.report("quarantined", reason=reason)
         return End(EXIT_QUARANTINE)
+    except REFUSED as error:
+        reason = f"the disk refused a read: {describe_failure(error)}"
+        reporter.report("storage_failed", reason=reason)
+        return End(EXIT_STORAGE)
     except Removed as error:
         reporter.report("removed", reason=str(error))
         return End(EXIT_REMOVED)
@@ -232,6 +236,7 @@ def fatal_errors(engine: Engine) -> Fatal:
             transport_errors.InvariantViolated,
         ),
         damaged=(store_errors.Damaged, *disk),
+        refused=REFUSED,
     )
 
 

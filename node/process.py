@@ -11,8 +11,9 @@ A member that nobody supervises has no lifeline.
 Every call that the event loop makes into a turn is guarded: an exception that escapes one means
 that an invariant is broken or that this program has a bug, and a member that goes on after that
 would be a guess. It leaves a trace in its log and dies with code 72, or with 71 if it was its disk
-that gave back something else than was written. What escapes a client's connection ends that
-connection, unless it says that the member or its disk cannot be trusted.
+that gave back something else than was written, or 70 if that could not be read at all. What escapes
+a client's connection ends that connection, unless it says that the member or its disk cannot be
+trusted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from node.loop import Loop
 from node.parts import Parts, Reporter
 from node.publisher import Publisher
 from node.raft.ready import Role
-from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE
+from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE, EXIT_STORAGE
 from store.leveldb import describe_failure
 
 EXIT_LIFELINE = 143
@@ -57,6 +58,9 @@ class Fatal:
     """The code is wrong."""
     damaged: tuple[type[BaseException], ...]
     """The disk cannot be trusted; the next start would find the same, or not even notice."""
+    refused: tuple[type[BaseException], ...] = ()
+    """Those of them that say nothing about the disk's contents: a system call failed. The next
+    start may find all well."""
 
 
 class Process:
@@ -218,7 +222,12 @@ def guarded(turn: Callable[[], None], reporter: Reporter, fatal: Fatal) -> Calla
 def end(error: BaseException, fatal: Fatal, reporter: Reporter) -> None:
     """Say why, and die."""
     traceback.print_exception(error, file=sys.stderr)
-    if isinstance(error, fatal.damaged):
+    if isinstance(error, fatal.refused):
+        reporter.report(
+            "storage_failed", reason=f"the disk refused a read: {describe_failure(error)}"
+        )
+        code = EXIT_STORAGE
+    elif isinstance(error, fatal.damaged):
         reporter.report("quarantined", reason=f"found while serving: {describe_failure(error)}")
         code = EXIT_QUARANTINE
     else:

@@ -83,8 +83,12 @@ class LevelDBEngine:
         )
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._directory_synced_ns = 0
-        self._sync_directory_if_changed()
-        self._open_tables()
+        try:
+            self._sync_directory_if_changed()
+            self._open_tables()
+        except BaseException:
+            self.close()
+            raise
         # An attribute rather than a method: state reads are hot and need no Python frame of ours.
         self.get: Callable[[bytes], bytes | None] = partial(self._db.get, verify_checksums=True)
 

@@ -18,8 +18,8 @@ from node.publisher import Publisher
 from node.report import Reporter
 from node.telemetry import Status, StatusPage, create_page
 from store.config import StoreConfig
-from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE
-from store.leveldb import LevelDBEngine
+from store.fatal import EXIT_INVARIANT, EXIT_QUARANTINE, EXIT_STORAGE
+from store.leveldb import REFUSED, LevelDBEngine
 from tests.support.member_cluster import MemberCluster
 
 
@@ -87,6 +87,7 @@ def plyvel_error() -> Exception:
         (transport.errors.InvariantViolated("a frame"), EXIT_INVARIANT),
         (store.errors.Damaged("an entry"), EXIT_QUARANTINE),
         (plyvel_error(), EXIT_QUARANTINE),
+        (REFUSED[0]("too many open files"), EXIT_STORAGE),
     ],
     ids=lambda case: f"{type(case).__module__}.{type(case).__name__}",
 )
@@ -122,7 +123,12 @@ def test_escaped_everydayLife_isLogged(
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(KeyError("a bug"), EXIT_INVARIANT), (plyvel_error(), EXIT_QUARANTINE)]
+    ("error", "code"),
+    [
+        (KeyError("a bug"), EXIT_INVARIANT),
+        (plyvel_error(), EXIT_QUARANTINE),
+        (REFUSED[0]("too many open files"), EXIT_STORAGE),
+    ],
 )
 def test_guardedTurn_thatRaises_endsTheProcess(
     error: Exception, code: int, tmp_path: Path, exits: list[int]
