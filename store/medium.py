@@ -5,6 +5,7 @@ The port has two implementations: `FileMedium` is LevelDB's directory and the ma
 `store.boot`, once for both.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -99,7 +100,10 @@ class FileMedium:
         except OSError as error:  # plyvel.IOError is one, its error for damage is not
             if _is_garbled(self._path / "CURRENT"):
                 raise Quarantined("CURRENT does not name a manifest") from error
-            raise DiskFailed(describe_failure(error)) from error
+            reason = describe_failure(error)
+            if reason.endswith(os.strerror(errno.EINVAL)):  # what cannot be mapped is empty
+                raise Quarantined(f"LevelDB does not open: {reason}") from error
+            raise DiskFailed(reason) from error
         except LevelDBEngine.failures as error:
             raise Quarantined(f"LevelDB does not open: {describe_failure(error)}") from error
 
