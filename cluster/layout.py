@@ -89,6 +89,7 @@ def node_limits(config: ClusterConfig) -> Limits:
         auth_token=config.auth_token,
         auth_token_ttl_ms=config.auth_token_ttl_ms,
         bcrypt_cost=config.bcrypt_cost,
+        metrics=config.metrics,
         cors=config.origins(),
     )
 

@@ -9,6 +9,7 @@ library only, as `cluster.config`, which these settings are part of.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from cluster.errors import BadRequest
@@ -33,6 +34,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "corrupt_check_time_ms": (1_000, 365 * DAYS_MS),
 }
 """Smallest and largest value. 15 MiB is what one write of the store has room for."""
+Metrics = Literal["basic", "extensive"]
 MAY_BE_OFF = frozenset({"corrupt_check_time_ms"})
 
 
@@ -60,6 +62,8 @@ class ClusterLimits:
     """Or `jwt` with its settings, behind commas."""
     auth_token_ttl_ms: int = 300_000
     bcrypt_cost: int = 10
+    metrics: Metrics = "basic"
+    """`extensive` measures how long each call takes."""
     cors: str = "*"
     """Origins whose pages may read what nodes answer over HTTP, with commas between; * = any."""
     corrupt_check_time_ms: int = 60_000
@@ -80,6 +84,10 @@ class ClusterLimits:
                 f"{flag_of(name)} {value}{unit}: use {lo}{unit} to {hi}{unit}"
                 + (", or 0 for never" if name in MAY_BE_OFF else ""),
             )
+        require(
+            self.metrics in get_args(Metrics),
+            f"{flag_of('metrics')} {self.metrics!r}: use {' or '.join(get_args(Metrics))}",
+        )
         for origin in self.origins():
             require(
                 origin == "*" or is_origin(origin),

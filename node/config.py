@@ -94,6 +94,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a simple token lives after its last use (etcd --auth-token-ttl)."""
     bcrypt_cost: int = 10
     """Of the passwords' hashes; each more doubles the time (etcd --bcrypt-cost)."""
+    metrics: Literal["basic", "extensive"] = "basic"
+    """Whether the time of each call is measured and shown (etcd --metrics)."""
     cors: tuple[str, ...] = ("*",)
     """Origins whose pages may read answers over HTTP (etcd --cors); "*" = any."""
     request_timeout_ms: int = 5_000

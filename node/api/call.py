@@ -21,7 +21,11 @@ from node.api.member import Member, Outcome
 from node.machine.answer import Answer
 from node.machine.envelope import Credential
 from node.machine.errors import Refusal
+from node.tally import Histogram
 from transport.grpc import Metadata
+
+DURATION_BOUNDS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Those of etcd's metric."""
 
 
 class Kind(Enum):
@@ -56,6 +60,7 @@ class Method:
         "accused",
         "bytes_received",
         "bytes_sent",
+        "durations",
         "handled",
         "kind",
         "learner",
@@ -95,6 +100,8 @@ class Method:
         self.bytes_sent = 0
         self.handled = [0] * 17
         """Calls that are over, by gRPC status."""
+        self.durations = Histogram(DURATION_BOUNDS_SECONDS)
+        """How long they took, if that is measured; see `node.api.timed_call`."""
 
     @property
     def messages_received(self) -> int:

@@ -35,8 +35,8 @@ GRPC_CODES: Final = (
 """Names by number, as grpc-go's metrics write them (`Canceled` has one l there)."""
 
 
-def render_calls(methods: Iterable[Method]) -> bytes:
-    """The four families of counters."""
+def render_calls(methods: Iterable[Method], *, timed: bool = False) -> bytes:
+    """The four families of counters, and that of durations if calls are `timed`."""
     labelled = [(method, labels_of(method)) for method in methods]
     lines = [
         *_head("grpc_server_started_total", "Calls begun."),
@@ -51,6 +51,9 @@ def render_calls(methods: Iterable[Method]) -> bytes:
         *_head("grpc_server_msg_sent_total", "Messages sent."),
         *(f"grpc_server_msg_sent_total{{{labels}}} {m.messages_sent}" for m, labels in labelled),
     ]
+    if timed:
+        lines += _head("grpc_server_handling_seconds", "Time of calls.", "histogram")
+        lines += (line for method, labels in labelled for line in _durations(method, labels))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -62,11 +65,22 @@ def labels_of(method: Method) -> str:
     )
 
 
-def _head(name: str, text: str) -> Iterator[str]:
+def _head(name: str, text: str, kind: str = "counter") -> Iterator[str]:
     yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} counter"
+    yield f"# TYPE {name} {kind}"
 
 
 def _handled(method: Method, labels: str) -> Iterator[str]:
     for code, count in zip(GRPC_CODES, method.handled, strict=True):
         yield f'grpc_server_handled_total{{grpc_code="{code}",{labels}}} {count}'
+
+
+def _durations(method: Method, labels: str) -> Iterator[str]:
+    durations = method.durations
+    bounds = (*map(str, durations.bounds_seconds), "+Inf")
+    total = 0
+    for bound, count in zip(bounds, durations.counts, strict=True):
+        total += count
+        yield f'grpc_server_handling_seconds_bucket{{{labels},le="{bound}"}} {total}'
+    yield f"grpc_server_handling_seconds_count{{{labels}}} {total}"
+    yield f"grpc_server_handling_seconds_sum{{{labels}}} {durations.sum_seconds}"

@@ -103,6 +103,7 @@ class GrpcConnection(asyncio.Protocol):
         self.transport = transport
         self._services = port.services
         self._unary = port.services.unary
+        self._new_call = port.services.new_call
         self._now: Callable[[], float] = self.member.now
         self._backlog_max = limits.watch_backlog_bytes_max
         self.unwritten = 0
@@ -133,7 +134,7 @@ class GrpcConnection(asyncio.Protocol):
         method, handler = self._unary[event.path]
         method.started += 1
         method.bytes_received += len(event.message)
-        call = Call(self, event.call_id, method)
+        call = self._new_call(self, event.call_id, method)
         if event.timeout is not None:
             call.deadline = now + event.timeout
             self._port.timed.add(call)
@@ -177,7 +178,7 @@ class GrpcConnection(asyncio.Protocol):
             return
         method, handler = entry
         method.started += 1
-        call = StreamCall(self, event.call_id, method, event.metadata)
+        call = self._services.new_stream(self, event.call_id, method, event.metadata)
         if event.timeout is not None:
             call.deadline = now + event.timeout
             self._port.timed.add(call)

@@ -100,7 +100,7 @@ class Gateway:
         service, name = route
         asked, answered = messages_of(service, name)
         path = f"/{service}/{name}"
-        exchange = Exchange(self._member, responder, answered, self._later)
+        exchange = Exchange(self._member, self._services, responder, answered, self._later)
         metadata, timeout = metadata_of(request.headers), timeout_of(request.headers)
         call: Call | StreamCall
         if path in self._services.unary:
@@ -123,7 +123,12 @@ class Exchange:
     """One call's link: its answers leave as the answer of one HTTP request."""
 
     def __init__(
-        self, member: Member, responder: Responder, answered: type[Message], later: Later
+        self,
+        member: Member,
+        services: Services,
+        responder: Responder,
+        answered: type[Message],
+        later: Later,
     ) -> None:
         """`answered` is the message that the call's answers are."""
         self.member = member
@@ -133,6 +138,7 @@ class Exchange:
         name, and so only a token says who asks through it."""
         self.unwritten = 0
         self.later = later
+        self._services = services
         self._responder = responder
         self._answered = answered
         self._stream: StreamCall | None = None
@@ -149,7 +155,7 @@ class Exchange:
         """Make a unary call."""
         method.started += 1
         method.bytes_received += len(message)
-        call = Call(self, _CALL, method)
+        call = self._services.new_call(self, _CALL, method)
         self._responder.on_disconnect = lambda: call.abandon(Status.CANCELLED)
         fault = refusal_of(self.member, method, metadata)
         if fault is not None:
@@ -169,7 +175,7 @@ class Exchange:
     ) -> StreamCall:
         """Open a stream and make all of its requests."""
         method.started += 1
-        call = self._stream = StreamCall(self, _CALL, method, metadata)
+        call = self._stream = self._services.new_stream(self, _CALL, method, metadata)
         self._responder.on_disconnect = lambda: call.abandon(Status.CANCELLED)
         self._responder.on_drain = self._drained
         fault = refusal_of(self.member, method, metadata)

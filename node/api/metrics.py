@@ -87,7 +87,8 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         """The exposition text of this moment."""
-        return generate_latest(self._registry) + render_calls(self._methods())
+        timed = self._member.limits.metrics == "extensive"
+        return generate_latest(self._registry) + render_calls(self._methods(), timed=timed)
 
     def collect(self) -> Iterator[Metric]:
         """Samples of this moment (called by the registry)."""

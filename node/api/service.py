@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from node.api.auth import Auth
-from node.api.call import Kind, Method, Right, StreamHandler, UnaryHandler
+from node.api.call import Call, Kind, Method, Right, StreamCall, StreamHandler, UnaryHandler
 from node.api.cluster import Cluster
 from node.api.election import Election
 from node.api.errors import Fault, malformed_method, unknown_method, unknown_service
@@ -22,6 +22,7 @@ from node.api.member import Member
 from node.api.queue import Queues
 from node.api.range_stream import RangeStreams
 from node.api.reflection import Reflection
+from node.api.timed_call import TimedCall, TimedStreamCall
 from node.api.watch import Watch
 
 KV = "etcdserverpb.KV"
@@ -48,6 +49,9 @@ class Services:
 
     def __init__(self, member: Member, chance: random.Random) -> None:
         """Build every service; `chance` draws ids that the server is to choose."""
+        timed = member.limits.metrics == "extensive"
+        self.new_call: type[Call] = TimedCall if timed else Call
+        self.new_stream: type[StreamCall] = TimedStreamCall if timed else StreamCall
         self.unary: dict[str, tuple[Method, UnaryHandler]] = {}
         self.streams: dict[str, tuple[Method, StreamHandler]] = {}
         self._kv = Kv(member)

@@ -59,6 +59,7 @@ FLAGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("auth_token", JWT, {"auth_token": JWT}),
     ("auth_token_ttl_ms", 60_000, {"auth_token_ttl_ms": 60_000}),
     ("bcrypt_cost", 4, {"bcrypt_cost": 4}),
+    ("metrics", "extensive", {"metrics": "extensive"}),
     ("cors", "*", {"cors": ("*",)}),
     ("cors", "https://a.example, http://b:8080", {"cors": ("https://a.example", "http://b:8080")}),
     ("corrupt_check_time_ms", 0, {"state_check_ms": 0}),
@@ -96,6 +97,7 @@ def test_every_number_has_bounds() -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"auto_compaction_mode": "hourly"}, "auto-compaction-mode"),
     ({"auth_token": "jwt"}, "auth-token 'jwt': sign-method is one of"),
+    ({"metrics": "all"}, "metrics 'all': use basic or extensive"),
     ({"cors": "example.org"}, "cors 'example.org'"),
     ({"cors": "*,ftp://a.example"}, "cors 'ftp://a.example'"),
     ({"cors": "https://"}, "cors 'https://'"),

@@ -65,7 +65,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_etcd(directory: Path) -> Iterator[EtcdProcess]:
+def running_etcd(directory: Path, *flags: str) -> Iterator[EtcdProcess]:
     """Start etcd with its data below `directory`, wait until it serves, stop it in the end."""
     client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     command = [
@@ -80,6 +80,7 @@ def running_etcd(directory: Path) -> Iterator[EtcdProcess]:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
+        *flags,
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -1,7 +1,7 @@
 """What etcd's Prometheus mixin (contrib/mixin of 3.6: dashboards and alerts) reads of a member.
 
 Names are those of the families: counters without `_total`, histograms without `_bucket`. Left out
-is `grpc_server_handling_seconds`, which etcd itself shows with `--metrics=extensive` only.
+is `grpc_server_handling_seconds`, which is shown with `--metrics=extensive` only, as in etcd.
 """
 
 from __future__ import annotations

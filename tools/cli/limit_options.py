@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from cluster.limits import ClusterLimits
+from cluster.limits import ClusterLimits, Metrics
 from node.errors import ConfigError
 from node.retention_text import Mode
 from node.token_option import parse
@@ -112,6 +112,11 @@ OPTIONS = (
     ),
     _time("--auth-token-ttl", "Simple tokens live so long unused.  [default: 5m]"),
     _count("--bcrypt-cost", "Of the passwords' hashes.  [default: 10]"),
+    click.option(
+        "--metrics",
+        type=click.Choice(get_args(Metrics)),
+        help="extensive: with the time of each call.  [default: basic]",
+    ),
     click.option("--cors", metavar="ORIGINS", help="Pages that may read over HTTP.  [default: *]"),
     _time("--corrupt-check-time", "Between checks of the state; 0 = off.  [default: 1m]"),
 )

@@ -161,7 +161,7 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
     "Profiling and Monitoring": (
         *_idle("they are at the client URLs", ("listen-metrics-urls", URLS, "")),
         *_idle(ABSENT, ("enable-pprof", SWITCH, "false")),
-        *_idle(FIXED, ("metrics", TEXT, "basic")),
+        Flag("metrics", TEXT, "basic", "extensive: with the time of each call."),
     ),
     "Logging": (
         Flag("log-level", TEXT, "info", "debug, info, warn, error, panic or fatal."),

@@ -167,6 +167,10 @@ def _limits(given: Given) -> Limits:
         "auth-token": ("auth_token", lambda flag: _token_option(given.text(flag))),
         "auth-token-ttl": ("auth_token_ttl_ms", lambda flag: given.number(flag) * 1000),
         "bcrypt-cost": ("bcrypt_cost", lambda flag: usable_cost(given.number(flag))),
+        "metrics": (
+            "metrics",
+            lambda flag: _one_of(flag, given.text(flag), ("basic", "extensive")),
+        ),
         "cors": ("cors", lambda flag: origins_of(given.text(flag))),
         "corrupt-check-time": ("state_check_ms", lambda flag: round(given.span(flag) * 1000)),
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from node.config import Limits
 from node.proto import rpc
 from node.status import Durations, PeerFigures
 from tests.support.api_client import ApiClient, Failed, messages
@@ -302,6 +305,64 @@ def test_alarms_are_told(served: ServedMember, client: ApiClient) -> None:
 
     labels = (("alarm_type", "NOSPACE"), ("server_id", "a1"))
     assert samples_of(served.address)["etcd_debugging_server_alarms", labels] == 1
+
+
+TIMES = "grpc_server_handling_seconds"
+
+
+def test_time_of_calls_is_measured_when_asked_for(tmp_path: Path) -> None:
+    counts = []
+    bounds = []
+    with (
+        ServedMember(ApiMember(Limits(metrics="extensive"))) as served,
+        running_etcd(tmp_path, "--metrics=extensive") as theirs,
+    ):
+        for address in (served.address, theirs.address):
+            with ApiClient(address) as client:
+                before = samples_of(address)
+                client.put(b"k")
+                client.put(b"k")
+                client.raw(f"{KV}/Put", b"")
+                alive = rpc.LeaseKeepAliveRequest(ID=77).SerializeToString()
+                list(client.stream(f"{LEASE}/LeaseKeepAlive", [alive]))
+            family = families_of(address)[TIMES]
+            assert family.type == "histogram"
+            assert label_names(family) == {MIXIN["grpc_server_started"].labels}
+            bounds.append({sample.labels.get("le") for sample in family.samples})
+            grown = growth(before, samples_of(address))
+            counts.append({key: n for key, n in grown.items() if key[0] == f"{TIMES}_count"})
+
+    assert counts[0] == counts[1]
+    assert sorted(counts[0].values()) == [1, 3]
+    assert numbers(bounds[0]) == numbers(bounds[1])
+
+
+def numbers(bounds: set[str | None]) -> list[float]:
+    return sorted(float(bound) for bound in bounds if bound is not None)
+
+
+def test_time_of_calls_is_not_shown_by_default(served: ServedMember, etcd: EtcdProcess) -> None:
+    assert TIMES not in families_of(served.address)
+    assert TIMES not in families_of(etcd.address)
+
+
+def test_gateway_and_clients_that_leave_are_measured() -> None:
+    with ServedMember(ApiMember(Limits(metrics="extensive"))) as served:
+        connection = http.client.HTTPConnection(served.address, timeout=10)
+        connection.request("POST", "/v3/kv/put", '{"key":"aw=="}')
+        connection.getresponse().read()
+        connection.close()
+        with ApiClient(served.address) as client:
+            create = rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=b"k"))
+            watch = client.stream(WATCH, [create.SerializeToString()])
+            next(watch)
+            watch.cancel()
+            served.wait(lambda: served.open_calls == 0)
+        put, _ = served.client_port.services.unary[f"{KV}/Put"]
+        watched, _ = served.client_port.services.streams[WATCH]
+
+        assert sum(put.durations.counts) == 1
+        assert sum(watched.durations.counts) == 1
 
 
 def test_every_method_is_shown_before_its_first_call(served: ServedMember) -> None:

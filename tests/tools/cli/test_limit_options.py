@@ -62,6 +62,7 @@ GIVEN: list[tuple[str, dict[str, Any]]] = [
     (f"--auth-token={JWT},priv-key=k", {"auth_token": f"{JWT},priv-key={Path.cwd()}/k"}),
     ("--auth-token-ttl=1m", {"auth_token_ttl_ms": 60_000}),
     ("--bcrypt-cost=4", {"bcrypt_cost": 4}),
+    ("--metrics=extensive", {"metrics": "extensive"}),
     ("--cors=https://a.example", {"cors": "https://a.example"}),
     ("--max-txn-ops=4096", {"max_txn_ops": 4_096}),
     ("--max-concurrent-streams=5", {"max_concurrent_streams": 5}),
