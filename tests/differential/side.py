@@ -76,6 +76,7 @@ class Side:
             self._done(rpc.LeaseRevokeRequest(ID=lease.ID))
         revision = self._done(rpc.PutRequest(key=BEGIN)).header.revision
         self._done(rpc.CompactionRequest(revision=revision))
+        self.catch_up()  # a watch from now on must not be told of what was before
         self.numbering = Numbering(revision - 1)
 
     def catch_up(self) -> None:
