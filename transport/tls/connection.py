@@ -231,7 +231,11 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             self._established = True
             self._pass_down(self._outgoing.read())
             self._pace.agreed()
-            self._read()
+            try:
+                self._read()
+            except BaseException:
+                self.abort()  # it may have been put off: then the socket's transport hears nothing
+                raise
         self._regulate()
 
     def _refuse(self, cause: str, detail: str) -> None:

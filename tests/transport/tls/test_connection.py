@@ -199,6 +199,26 @@ def test_handshake_that_is_put_off_reads_no_more(scene: Scene) -> None:
     assert scene.client.shake_hands()
 
 
+def test_error_above_ends_a_connection_whose_handshake_was_put_off(scene: Scene) -> None:
+    client = scene.client
+    line: list[Callable[[], None]] = []
+    while not client._step():
+        client.give(client.outgoing.read())
+        client.incoming.write(scene.socket.take())
+    scene.pace.line = line
+    client.say(b"a request")
+
+    def fail(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    scene.above.data_received = fail  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        line[0]()
+
+    # Nobody below hears of it here, who would close the socket.
+    assert scene.socket.aborted
+
+
 @pytest.mark.parametrize(
     ("said", "cause"),
     [
