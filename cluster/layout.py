@@ -75,6 +75,7 @@ def node_limits(config: ClusterConfig) -> Limits:
         quota_backend_bytes=config.quota_backend_bytes,
         auto_compaction_mode=config.auto_compaction_mode,
         auto_compaction_retention=config.retention(),
+        lease_checkpoint_ms=config.lease_checkpoint_interval_ms,
         request_bytes_max=config.max_request_bytes,
         txn_operations_max=config.max_txn_ops,
         streams_max=config.max_concurrent_streams,

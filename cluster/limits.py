@@ -21,6 +21,7 @@ BYTES_MAX = 1 << 60
 DAYS_MS = 24 * 3_600_000
 BOUNDS: dict[str, tuple[int, int]] = {
     "quota_backend_bytes": (-1, BYTES_MAX),
+    "lease_checkpoint_interval_ms": (1_000, 365 * DAYS_MS),
     "max_request_bytes": (1_024, 15 << 20),
     "max_txn_ops": (1, 100_000),
     "max_concurrent_streams": (1, 1_000_000),
@@ -35,7 +36,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
 }
 """Smallest and largest value. 15 MiB is what one write of the store has room for."""
 Metrics = Literal["basic", "extensive"]
-MAY_BE_OFF = frozenset({"corrupt_check_time_ms"})
+MAY_BE_OFF = frozenset({"corrupt_check_time_ms", "lease_checkpoint_interval_ms"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,9 @@ class ClusterLimits:
     """Or `revision`."""
     auto_compaction_retention: str = "0"
     """Hours (`1`) or a duration (`30m`) of history, or a number of revisions; 0 = all of it."""
+    lease_checkpoint_interval_ms: int = 300_000
+    """How often what is left of longer leases is noted, so that a new leader does not give them
+    their full time again; 0 = never, as etcd by default."""
     max_request_bytes: int = 1_572_864
     max_txn_ops: int = 128
     max_concurrent_streams: int = 10_000

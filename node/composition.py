@@ -103,7 +103,7 @@ def compose(
         request_bytes_max=limits.request_bytes_max,
         timeout_seconds=patience,
     )
-    leases = LeaseExpiry(election_seconds)
+    leases = LeaseExpiry(election_seconds, limits.lease_checkpoint_ms / 1000)
     reads = Reads(draw(62), limits.pending_reads_max, patience)
     core = Core(raft_config(config), disk, random.Random(draw(64)), disk.applied.index)  # noqa: S311
 
@@ -163,6 +163,9 @@ def compose(
     def term_applied(term: int) -> None:
         proposals.term_applied(term)
         membership.term_applied(term)
+        if core.leads and term == core.term:
+            # Not at the election: a note in the state may be older than its removal in the log.
+            leases.promote(parts.machine.leases(), clock())
 
     tokens = Keeper(make_tokens(limits, clock), config.own_token)
     applier = Applier(

@@ -83,6 +83,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Or "revision"."""
     auto_compaction_retention: float = 0
     """Seconds of history that are kept, or revisions, by the mode; 0 = all of it."""
+    lease_checkpoint_ms: int = 300_000
+    """How often what is left of a lease is noted through the log, if it has that much left; 0 =
+    never (etcd's feature LeaseCheckpoint, off there)."""
     lease_expiries_per_second: int = 1_000
     watch_progress_notify_ms: int = 600_000
     state_check_ms: int = 60_000

@@ -15,6 +15,8 @@ from node.retention import dispensable
 
 HOUSEKEEPING_MS = 100
 """How often `keep` is to be called."""
+CHECKPOINTS_MAX = 1_000
+"""Leases in one entry that notes what is left of them; as in etcd."""
 EFFECTS_IDLE_SECONDS = 0.05
 """Applied effects that found no batch to ride along with are written after this time."""
 
@@ -44,6 +46,7 @@ class Housekeeping:
         parts.consistency.keep()
         parts.core.set_eager(parts.hub.watchers > 0)
         self._expire_leases(now)
+        self._checkpoint_leases(now)
         self._flush_effects(now)
         self._compact_log()
         for member, delivered in parts.snapshots.keep_house(now):
@@ -60,10 +63,20 @@ class Housekeeping:
                 forward=False,
             )
 
+    def _checkpoint_leases(self, now: float) -> None:
+        """As above: only the leader has any, and a deposed one's are not forwarded."""
+        parts = self._parts
+        found = parts.leases.checkpoints(now, CHECKPOINTS_MAX)
+        if found:
+            notes = [rpc_pb2.LeaseCheckpoint(ID=i, remaining_TTL=left) for i, left in found]
+            request = rpc_pb2.LeaseCheckpointRequest(checkpoints=notes).SerializeToString()
+            envelope = parts.proposals.unasked(RequestKind.LEASE_CHECKPOINT, request)
+            parts.core.propose([envelope], forward=False)
+
     def promote_leases(self, now: float) -> None:
         """This member leads: from now on its clock counts for every lease."""
         parts = self._parts
-        parts.leases.promote([(lease.id, lease.ttl) for lease in parts.machine.leases()], now)
+        parts.leases.promote(parts.machine.leases(), now)
 
     def _flush_effects(self, now: float) -> None:
         parts = self._parts

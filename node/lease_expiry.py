@@ -3,10 +3,14 @@
 Only a leader measures lease time (monotonic seconds, handed in). It proposes the revocation of what
 is due; until that is applied the lease still exists, so that every member sees the same moment of
 death in the log. A new leader cannot know how much time had passed, so every lease gets its full
-ttl again plus one election timeout: leases outlive their ttl across elections, never undershoot.
+ttl again, or what was last noted of it (`node.lease_checkpoint`), plus one election timeout: leases
+outlive their ttl across elections, never undershoot.
+
+It begins when it has applied all that earlier leaders have left in the log.
 
     follower ──promote(leases)──► clock runs ──demote()──► follower
     due(now): lease ids whose deadline passed; each comes once, again only after RETRY_SECONDS
+    checkpoints(now): what is to be noted of leases now
 
 It never touches the replicated state: grants and revocations reach it after they are applied.
 Source: etcd server/lease/lessor.go (Promote, expireExists, Renew).
@@ -17,7 +21,10 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable
+from itertools import islice
+from typing import assert_never
 
+from node.lease_checkpoint import LeaseCheckpoints
 from node.machine.answer import LeaseChange, LeaseChangeKind
 
 RETRY_SECONDS = 3.0
@@ -27,9 +34,13 @@ RETRY_SECONDS = 3.0
 class LeaseExpiry:
     """Deadlines of all leases while this member leads; empty otherwise."""
 
-    def __init__(self, extra_seconds: float) -> None:
-        """Start without leadership; `extra_seconds` (one election timeout) is added on promote."""
+    def __init__(self, extra_seconds: float, checkpoint_seconds: float = 0.0) -> None:
+        """Start without leadership; `extra_seconds` (one election timeout) is added on promote.
+
+        What is left of a lease is noted every `checkpoint_seconds`; 0 = never.
+        """
         self._extra_seconds = extra_seconds
+        self._notes = LeaseCheckpoints(checkpoint_seconds)
         self._leading = False
         self.renewed = 0
         """Leases that were given their whole ttl again."""
@@ -45,12 +56,16 @@ class LeaseExpiry:
         """Whether the clock runs."""
         return self._leading
 
-    def promote(self, leases: Iterable[tuple[int, int]], now: float) -> None:
-        """Become the clock: `leases` are (id, granted ttl seconds) of the applied state."""
+    def promote(self, leases: Iterable[tuple[int, int, int]], now: float) -> None:
+        """Become the clock: `leases` are (id, granted ttl, seconds noted or 0) of the applied
+        state."""
         self.demote()
         self._leading = True
-        for lease_id, ttl in leases:
-            self._set(lease_id, ttl, now + ttl + self._extra_seconds)
+        for lease_id, ttl, remaining in leases:
+            left = remaining or ttl
+            self._set(lease_id, ttl, now + left + self._extra_seconds)
+            self._notes.applied(lease_id, remaining)
+            self._notes.schedule(lease_id, left, now)
 
     def demote(self) -> None:
         """Forget everything: another member's clock counts now."""
@@ -58,35 +73,75 @@ class LeaseExpiry:
         self._deadlines.clear()
         self._ttls.clear()
         self._heap.clear()
+        self._notes.clear()
 
     def note(self, changes: Iterable[LeaseChange], now: float) -> None:
-        """Grants and revocations were applied."""
+        """Grants, revocations and checkpoints were applied."""
         for change in changes:
-            if change.kind is LeaseChangeKind.GRANTED:
-                self.granted(change.id, change.ttl, now)
-            else:
-                self.revoked(change.id)
+            match change.kind:
+                case LeaseChangeKind.GRANTED:
+                    self.granted(change.id, change.ttl, now)
+                case LeaseChangeKind.REVOKED:
+                    self.revoked(change.id)
+                case LeaseChangeKind.CHECKPOINTED:
+                    self.checkpointed(change.id, change.ttl, now)
+                case _:
+                    assert_never(change.kind)
 
     def granted(self, lease_id: int, ttl: int, now: float) -> None:
         """A grant was applied."""
         if self._leading:
             self._set(lease_id, ttl, now + ttl)
+            self._notes.schedule(lease_id, ttl, now)
 
     def revoked(self, lease_id: int) -> None:
         """A revocation was applied."""
         self._deadlines.pop(lease_id, None)
         self._ttls.pop(lease_id, None)
+        self._notes.forget(lease_id)
+
+    def checkpointed(self, lease_id: int, remaining: int, now: float) -> None:
+        """A note was applied; 0 = it was taken away, which only a renewal asks for: it counts from
+        now on, also where it was asked for by the leader before this one.
+
+        Unless it comes too late: the revocation of a lease whose time is over is in the log.
+        """
+        deadline = self._deadlines.get(lease_id)
+        if deadline is None:
+            return
+        self._notes.applied(lease_id, remaining)
+        if not remaining and deadline > now:
+            ttl = self._ttls[lease_id]
+            self._set(lease_id, ttl, now + ttl)
+            self._notes.schedule(lease_id, ttl, now)
+
+    def checkpoints(self, now: float, count_max: int) -> list[tuple[int, int]]:
+        """(lease id, seconds left, 0 = nothing to be noted any more) to put through the log now."""
+        found = [(lease_id, 0) for lease_id in islice(self._notes.removals(now), count_max)]
+        for lease_id in islice(self._notes.due(now), count_max - len(found)):
+            left = math.ceil(self._deadlines[lease_id] - now)
+            if left <= 0:
+                continue  # its revocation is due
+            self._notes.schedule(lease_id, left, now)
+            if left < self._ttls[lease_id]:  # else it has just been renewed
+                self._notes.proposed(lease_id)
+                found.append((lease_id, left))
+        return found
 
     def renew(self, lease_id: int, now: float) -> int | None:
         """Give a lease its full ttl again; returns it, or 0 if the lease is gone.
 
-        None = overdue: its revocation is under way and may be lost with this leader, so nobody can
-        say yet. (A client that was told 0 saw the lease live on under the next leader.)
+        None = nobody can say yet. Overdue: its revocation is under way and may be lost with this
+        leader. (A client that was told 0 saw the lease live on under the next leader.) Noted: that
+        less is left must be taken away first.
         """
         deadline = self._deadlines.get(lease_id)
         if deadline is None:
             return 0
         if deadline <= now:
+            return None
+        if self._notes.stands(lease_id):
+            self._notes.remove(lease_id)
             return None
         ttl = self._ttls[lease_id]
         self._set(lease_id, ttl, now + ttl)

@@ -363,7 +363,6 @@ class Loop:
             if soft.leader:
                 self.figures.leader_changes += 1
         if soft.role == Role.LEADER and before.role != Role.LEADER:
-            self._housekeeping.promote_leases(now)
             parts.reporter.report("leader.elected", term=soft.term)
         elif soft.role != Role.LEADER and before.role == Role.LEADER:
             parts.leases.demote()

@@ -47,15 +47,17 @@ class LeaseChangeKind(IntEnum):
 
     GRANTED = 0
     REVOKED = 1
+    CHECKPOINTED = 2
 
 
 class LeaseChange(msgspec.Struct, frozen=True, gc=False):
-    """One lease began or ended; the leader's expiry clock follows these."""
+    """One lease began, ended, or had noted what is left of it; the leader's clock follows these."""
 
     kind: LeaseChangeKind
     id: int
     ttl: int
-    """Granted seconds; 0 when revoked."""
+    """Granted seconds; 0 when revoked. Of a checkpoint the seconds left; 0 = a renewal took it
+    away."""
 
 
 class TokenChangeKind(IntEnum):

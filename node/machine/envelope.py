@@ -63,6 +63,8 @@ class RequestKind(IntEnum):
     """`etcdserverpb.Member`: an operator gives a member other peer URLs."""
     STATE_CHECK = 13
     """Empty: every member takes the checksum of its state at this index. Changes nothing."""
+    LEASE_CHECKPOINT = 14
+    """`etcdserverpb.LeaseCheckpointRequest`: what the leader's clock has left of some leases."""
     AUTH_ENABLE = 32
     AUTH_DISABLE = 33
     AUTHENTICATE = 34

@@ -6,7 +6,7 @@
     authUsers        name                               → User, with the hash of its password
     cluster          clusterVersion                     → "3.6.0"
     key              main u64be _ sub u64be [t]         → KeyValue
-    lease            id u64be                           → Lease {ID, TTL}
+    lease            id u64be                           → Lease {ID, TTL, RemainingTTL}
     members          id as hex                          → JSON
     members_removed  id as hex                          → "removed"
     meta             see `_meta`
@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from node.machine.auth import FIRST_REVISION
+from node.machine.lease import ttl_of
 from node.machine.record import (
     ALARM,
     AUTH_ENABLED,
@@ -113,8 +114,9 @@ def _key_value(record: bytes) -> bytes:
 
 def _leases(view: View) -> Iterator[tuple[bytes, bytes]]:
     for key, stored in view.scan(LEASE, table_end(LEASE)):
-        lease_id, ttl = unpack_number(key[_ID]), unpack_number(stored)
-        yield key[_ID], b"\x08" + varint(lease_id) + b"\x10" + varint(ttl)
+        lease_id, (ttl, remaining) = unpack_number(key[_ID]), ttl_of(stored)
+        encoded = b"\x08" + varint(lease_id) + b"\x10" + varint(ttl)
+        yield key[_ID], encoded + b"\x18" + varint(remaining) if remaining else encoded
 
 
 def _members(view: View, origin: Origin) -> Iterator[tuple[bytes, bytes]]:

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from node.errors import InvariantViolated
 from node.machine import auth_change, history, kv, lease, txn
@@ -45,6 +46,13 @@ from node.machine.wire import varint
 from node.proto import rpc
 from node.status import Alarm, MemberRecord
 from node.tally import Tally
+
+M = TypeVar("M", bound=Message)
+Effects = Sequence[Operation] | Refusal
+Ids = Collection[int]
+
+OF_KEYSPACE = frozenset(range(RequestKind.PUT, RequestKind.LEASE_REVOKE + 1))
+"""What the CORRUPT alarm forbids when it names nobody."""
 
 
 class Machine:
@@ -91,9 +99,10 @@ class Machine:
             RequestKind.COMPACT: self._compact,
             RequestKind.LEASE_GRANT: self._lease_grant,
             RequestKind.LEASE_REVOKE: self._lease_revoke,
+            RequestKind.LEASE_CHECKPOINT: self._lease_checkpoint,
             RequestKind.ALARM: self._alarm,
-            RequestKind.MEMBER_PUBLISH: self._member_publish,
-            RequestKind.MEMBER_UPDATE: self._member_update,
+            RequestKind.MEMBER_PUBLISH: partial(self._plain, rpc.Member, self._roster.publish),
+            RequestKind.MEMBER_UPDATE: partial(self._plain, rpc.Member, self._roster.update),
             RequestKind.STATE_CHECK: self._state_check,
             **{kind: partial(self._auth, kind) for kind in auth_change.KINDS},
         }
@@ -111,18 +120,15 @@ class Machine:
         apply = self._apply.get(kind)
         if apply is None:
             raise InvariantViolated(f"entry {index} is of unknown kind {kind}")
+        if self._alarms.corrupt and kind in OF_KEYSPACE:
+            return Applied(Corrupt())
         try:
             return apply(request, by)
         except DecodeError as error:
             return Applied(Malformed(str(error)))
 
     def change_members(
-        self,
-        index: int,
-        kind: int,
-        request: bytes,
-        voters: Collection[int],
-        learners: Collection[int],
+        self, index: int, kind: int, request: bytes, voters: Ids, learners: Ids
     ) -> Applied:
         """Apply the members' part of a change of the configuration.
 
@@ -232,7 +238,7 @@ class Machine:
         return self._roster.members()
 
     def check_members(
-        self, kind: int, member: rpc.Member, voters: Collection[int], learners: Collection[int]
+        self, kind: int, member: rpc.Member, voters: Ids, learners: Ids
     ) -> Refusal | None:
         """Why `change_members` would refuse a change now; None if it would not."""
         return self._roster.check(kind, member, voters, learners)
@@ -280,8 +286,8 @@ class Machine:
 
     def _put(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.PutRequest.FromString(encoded)
-        if self._alarms.corrupt or self._alarms.no_space:
-            return Applied(self._alarmed())
+        if self._alarms.no_space:
+            return Applied(NoSpace())
         keyspace = self._keyspace
         refusal = self.access.put(by, request)
         keeps = request.ignore_value or request.ignore_lease
@@ -300,8 +306,6 @@ class Machine:
 
     def _delete_range(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.DeleteRangeRequest.FromString(encoded)
-        if self._alarms.corrupt:
-            return Applied(Corrupt())
         refusal = self.access.delete_range(by, request)
         if refusal is not None:
             return Applied(refusal)
@@ -311,8 +315,8 @@ class Machine:
 
     def _txn(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.TxnRequest.FromString(encoded)
-        if self._alarms.corrupt or (self._alarms.no_space and txn.has_put(request)):
-            return Applied(self._alarmed())
+        if self._alarms.no_space and txn.has_put(request):
+            return Applied(NoSpace())
         refusal = self.access.txn(by, request)
         if refusal is not None:
             return Applied(refusal)
@@ -328,8 +332,6 @@ class Machine:
     def _compact(self, encoded: bytes, by: Credential | None) -> Applied:
         revision = rpc.CompactionRequest.FromString(encoded).revision
         keyspace = self._keyspace
-        if self._alarms.corrupt:
-            return Applied(Corrupt())
         if revision <= keyspace.compact_revision:
             return Applied(Compacted(keyspace.compact_revision))
         if revision > keyspace.revision:
@@ -339,8 +341,8 @@ class Machine:
 
     def _lease_grant(self, encoded: bytes, by: Credential | None) -> Applied:
         request = rpc.LeaseGrantRequest.FromString(encoded)
-        if self._alarms.corrupt or self._alarms.no_space:
-            return Applied(self._alarmed())
+        if self._alarms.no_space:
+            return Applied(NoSpace())
         change = Change(self._keyspace)
         granted = lease.grant(change, request)
         if isinstance(granted, Refusal):
@@ -353,8 +355,6 @@ class Machine:
 
     def _lease_revoke(self, encoded: bytes, by: Credential | None) -> Applied:
         lease_id = rpc.LeaseRevokeRequest.FromString(encoded).ID
-        if self._alarms.corrupt:
-            return Applied(Corrupt())
         change = Change(self._keyspace)
         refusal = self.access.write_lease(by, lease_id) or lease.revoke(change, lease_id)
         if refusal is not None:
@@ -363,22 +363,26 @@ class Machine:
         self.tally.operations(0, 0, len(change.events))
         return self._adopt(change, b"", LeaseChange(LeaseChangeKind.REVOKED, lease_id, 0))
 
+    def _lease_checkpoint(self, encoded: bytes, by: Credential | None) -> Applied:
+        request = rpc.LeaseCheckpointRequest.FromString(encoded)
+        effects, changes = lease.checkpoint(self._keyspace.view, request)
+        return Applied(Answer(self.revision, b""), effects, leases=changes)
+
     def _alarm(self, encoded: bytes, by: Credential | None) -> Applied:
         body, effects = self._alarms.apply(rpc.AlarmRequest.FromString(encoded))
         return Applied(Answer(self.revision, body), effects)
 
-    def _member_publish(self, encoded: bytes, by: Credential | None) -> Applied:
-        effects = self._roster.publish(rpc.Member.FromString(encoded))
-        return Applied(Answer(self.revision, b""), effects)
-
-    def _member_update(self, encoded: bytes, by: Credential | None) -> Applied:
-        updated = self._roster.update(rpc.Member.FromString(encoded))
-        if isinstance(updated, Refusal):
-            return Applied(updated)
-        return Applied(Answer(self.revision, b""), updated)
-
     def _state_check(self, encoded: bytes, by: Credential | None) -> Applied:
         return Applied(Answer(self.revision, b""))
+
+    def _plain(
+        self, kind: type[M], change: Callable[[M], Effects], encoded: bytes, by: Credential | None
+    ) -> Applied:
+        """What changes no keys and answers nothing."""
+        effects = change(kind.FromString(encoded))
+        if isinstance(effects, Refusal):
+            return Applied(effects)
+        return Applied(Answer(self.revision, b""), effects)
 
     def _auth(self, kind: RequestKind, encoded: bytes, by: Credential | None) -> Applied:
         made = auth_change.apply(self.auth, kind, encoded, by, self.applied_index)
@@ -395,6 +399,3 @@ class Machine:
         effects = change.adopt_into(self._keyspace)
         self.tally.put_bytes += change.put_bytes
         return Applied(Answer(self._keyspace.revision, body), effects, change.events, leases)
-
-    def _alarmed(self) -> Refusal:
-        return Corrupt() if self._alarms.corrupt else NoSpace()

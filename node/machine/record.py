@@ -4,7 +4,7 @@
     c  current           user key                                → version record (of a live key)
     d  dead              user key                                → version record (its tombstone)
     k  keys of leases    lease i64be │ user key                  → ""
-    l  leases            lease i64be                             → granted ttl i64be
+    l  leases            lease i64be                             → granted ttl i64be [│ left i64be]
     m  numbers           see below                               → i64be and others
     n  members           member u64be                            → etcdserverpb.Member
     o  removed members   member u64be                            → ""

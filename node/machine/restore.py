@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from node.machine.answer import Operation
 from node.machine.auth import FIRST_REVISION, OFF, ON
-from node.machine.lease import TTL_SECONDS_MIN
+from node.machine.lease import TTL_SECONDS_MIN, Lease, encoded
 from node.machine.record import (
     AUTH_ENABLED,
     AUTH_REVISION,
@@ -167,14 +167,15 @@ def _decoded(stored: bytes) -> kv.KeyValue:
 
 def _lease(key: bytes, stored: bytes) -> Operation:
     """etcd stores leasepb.Lease: ID = 1, TTL = 2, what remained of it = 3. The ID is the key too,
-    and a grant happens to have an int64 as field 2."""
+    and the answer to a grant happens to have int64s as fields 2 and 3."""
     try:
-        ttl = rpc.LeaseGrantRequest.FromString(stored).ID
+        lease = rpc.LeaseGrantResponse.FromString(stored)
     except DecodeError as error:
         raise SnapshotUnusable(f"a lease does not decode: {error}") from error
     if len(key) != _ID_BYTES:
         raise SnapshotUnusable(f"{key.hex()} is no lease")
-    return LEASE + key, number(max(ttl, TTL_SECONDS_MIN))
+    ttl = max(lease.ID, TTL_SECONDS_MIN)
+    return LEASE + key, encoded(Lease(0, ttl, max(0, lease.TTL)))
 
 
 def _user(name: bytes, stored: bytes) -> Operation:

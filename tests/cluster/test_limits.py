@@ -46,6 +46,8 @@ def config_of(name: str, value: Any) -> ClusterConfig:
 
 JWT = "jwt,sign-method=HS256,priv-key=/k"
 FLAGS: list[tuple[str, Any, dict[str, Any]]] = [
+    ("lease_checkpoint_interval_ms", 0, {"lease_checkpoint_ms": 0}),
+    ("lease_checkpoint_interval_ms", 60_000, {"lease_checkpoint_ms": 60_000}),
     ("max_request_bytes", 10 << 20, {"request_bytes_max": 10 << 20}),
     ("max_request_bytes", 15 << 20, {"request_bytes_max": 15 << 20}),
     ("max_txn_ops", 4_096, {"txn_operations_max": 4_096}),

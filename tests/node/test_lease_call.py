@@ -44,7 +44,7 @@ class Desk:
 
 def test_atTheLeader_theBarrierComesBeforeTheClock() -> None:
     desk = Desk()
-    desk.clock.promote([(7, 30)], desk.now)
+    desk.clock.promote([(7, 30, 0)], desk.now)
     call = desk.ask()
     desk.calls.pump(ME, ME)
     before = list(call.answers)
@@ -136,7 +136,7 @@ def test_lateReply_toAQuestionThatIsToBeAskedAgain_answersIt() -> None:
 
 def test_asked_byAnotherMember_isAnsweredAfterTheBarrier() -> None:
     desk = Desk()
-    desk.clock.promote([(7, 30)], desk.now)
+    desk.clock.promote([(7, 30, 0)], desk.now)
     desk.now += 10
 
     desk.calls.take(3, [LeaseAsk(5, 7, False), LeaseAsk(6, 8, False)])
@@ -149,7 +149,7 @@ def test_asked_byAnotherMember_isAnsweredAfterTheBarrier() -> None:
 
 def test_asked_whoCannotVouchForItself_refuses() -> None:
     desk = Desk()
-    desk.clock.promote([(7, 30)], desk.now)
+    desk.clock.promote([(7, 30, 0)], desk.now)
 
     desk.calls.take(3, [LeaseAsk(5, 7, True)])
     desk.fresh(Timeout())
@@ -159,7 +159,7 @@ def test_asked_whoCannotVouchForItself_refuses() -> None:
 
 def test_asked_whoNoLongerLeads_refuses() -> None:
     desk = Desk()
-    desk.clock.promote([(7, 30)], desk.now)
+    desk.clock.promote([(7, 30, 0)], desk.now)
 
     desk.calls.take(3, [LeaseAsk(5, 7, True)])
     desk.clock.demote()
@@ -170,7 +170,7 @@ def test_asked_whoNoLongerLeads_refuses() -> None:
 
 def test_overdueLease_isNeitherAliveNorGone_untilItsRevocationIsApplied() -> None:
     desk = Desk()
-    desk.clock.promote([(7, 30)], desk.now)
+    desk.clock.promote([(7, 30, 0)], desk.now)
     desk.now += 30
     desk.calls.take(3, [LeaseAsk(5, 7, True)])
     desk.fresh()

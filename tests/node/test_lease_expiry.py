@@ -102,7 +102,7 @@ def test_remaining_roundsDownAndNeverBelowZero() -> None:
 def test_promote_givesEveryLeaseItsFullTtlAndMore() -> None:
     expiry = LeaseExpiry(1.5)
 
-    expiry.promote([(1, 10), (2, 20)], 100.0)
+    expiry.promote([(1, 10, 0), (2, 20, 0)], 100.0)
 
     assert expiry.due(111.4, 10) == []
     assert expiry.due(111.5, 10) == [1]

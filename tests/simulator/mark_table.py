@@ -165,6 +165,8 @@ LEASES = {
     "lease_revoke_dropped": "a deposed leader's clock ended one, and nobody heard of it",
     "lease_revoke_again": "a revocation found the lease gone",
     "lease_keys_deleted": "keys went with their lease",
+    "lease_noted": "what is left of a lease was noted",
+    "lease_note_taken": "a renewal had a note taken away",
     "lease_promoted": "a new leader's clock began with leases",
     "lease_renewed": "a lease was renewed",
     "lease_renew_refused": "a renewal met one who could not vouch for its leadership",

@@ -277,6 +277,8 @@ def _limits(chance: Random, family: str) -> tuple[Limits, StoreConfig, dict[str,
             log_entries_kept=kept,
             log_entries_held_max=chance.choice([2 * kept, 100_000]),
         )
+    elif family == "leases":
+        limits = with_limits(limits, lease_checkpoint_ms=1_000)
     if chance.random() < 0.5:
         constants["SILENCE_SECONDS_MAX"] = 1.0  # streams are given up while their receivers live
     return limits, store_config, constants

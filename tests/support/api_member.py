@@ -29,7 +29,7 @@ from node.api.server import ClientPort
 from node.backup import Backup
 from node.config import ETCD_VERSION, Limits, minor_version
 from node.lease_expiry import LeaseExpiry
-from node.machine.answer import Answer, LeaseChange, LeaseChangeKind
+from node.machine.answer import Answer
 from node.machine.envelope import RequestKind, unpack
 from node.machine.errors import BadLeaderTransferee, NoLeader
 from node.machine.export import Origin
@@ -321,17 +321,10 @@ class ApiMember:
         )
         self.tokens.kind.note(applied.tokens)
         self._view.stage(applied.effects)
-        for change in applied.leases:
-            self._lease_changed(change)
+        self._expiry.note(applied.leases, self.now())
         if applied.events:
             self._hub.publish(applied.events)
         self._proposals.complete(envelope.origin, envelope.sequence, applied.outcome)
-
-    def _lease_changed(self, change: LeaseChange) -> None:
-        if change.kind is LeaseChangeKind.GRANTED:
-            self._expiry.granted(change.id, change.ttl, self.now())
-        else:
-            self._expiry.revoked(change.id)
 
 
 class ServedMember:

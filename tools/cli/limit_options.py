@@ -96,6 +96,7 @@ OPTIONS = (
         metavar="TIME|N",
         help="History to keep: 1 (hours), 30m, or N revisions.  [default: all]",
     ),
+    _time("--lease-checkpoint-interval", "Between notes on leases; 0 = off.  [default: 5m]"),
     _size("--max-request-bytes", "Largest request.  [default: 1.5MiB]"),
     _count("--max-txn-ops", "Operations of one txn.  [default: 128]"),
     _count("--max-concurrent-streams", "Open calls of one client.  [default: 10000]"),

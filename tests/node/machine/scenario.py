@@ -91,6 +91,16 @@ class Scenario:
         request = rpc.LeaseRevokeRequest(ID=int(words[0]))
         return describe(self._apply(RequestKind.LEASE_REVOKE, request), rpc.LeaseRevokeResponse)
 
+    def _note(self, words: list[str]) -> str:
+        """`note 1=30 2=0`: what is left of leases."""
+        notes = [
+            rpc.LeaseCheckpoint(ID=int(lease), remaining_TTL=int(left))
+            for lease, left in (word.split("=") for word in words)
+        ]
+        request = rpc.LeaseCheckpointRequest(checkpoints=notes)
+        outcome = self._apply(RequestKind.LEASE_CHECKPOINT, request)
+        return describe(outcome, rpc.LeaseCheckpointResponse)
+
     def _alarm(self, words: list[str]) -> str:
         given = options(words)
         request = rpc.AlarmRequest(
@@ -116,7 +126,10 @@ class Scenario:
         return str(self.replica.machine.physically_compacted(int(words[0])))
 
     def _leases(self, words: list[str]) -> str:
-        return "\n".join(f"{lease.id} ttl {lease.ttl}" for lease in self.replica.machine.leases())
+        return "\n".join(
+            f"{lease.id} ttl {lease.ttl}" + (f" left {lease.remaining}" if lease.remaining else "")
+            for lease in self.replica.machine.leases()
+        )
 
     def _keys(self, words: list[str]) -> str:
         return " ".join(key.decode() for key in self.replica.machine.lease_keys(int(words[0])))

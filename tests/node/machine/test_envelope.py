@@ -86,6 +86,7 @@ def test_request_kinds_keep_their_numbers() -> None:
         "MEMBER_PROMOTE": 11,
         "MEMBER_UPDATE": 12,
         "STATE_CHECK": 13,
+        "LEASE_CHECKPOINT": 14,
         "AUTH_ENABLE": 32,
         "AUTH_DISABLE": 33,
         "AUTHENTICATE": 34,

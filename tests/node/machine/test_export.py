@@ -74,6 +74,17 @@ def test_lease_keeps_id_and_ttl() -> None:
     assert kv.KeyValue.FromString(found[b"key"][sort_key(2)]).lease == 300
 
 
+def test_lease_keeps_what_was_left() -> None:
+    replica = Replica()
+    replica.apply(RequestKind.LEASE_GRANT, rpc.LeaseGrantRequest(ID=300, TTL=60))
+    note = rpc.LeaseCheckpoint(ID=300, remaining_TTL=9)
+    replica.apply(RequestKind.LEASE_CHECKPOINT, rpc.LeaseCheckpointRequest(checkpoints=[note]))
+
+    found = exported(replica)
+
+    assert found[b"lease"] == {(300).to_bytes(8, "big"): b"\x08\xac\x02\x10\x3c\x18\x09"}
+
+
 def test_compaction_is_scheduled_anew() -> None:
     replica = Replica()
     for _ in range(4):

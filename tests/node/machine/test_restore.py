@@ -32,7 +32,8 @@ delete = st.tuples(st.just("delete"), key)
 write = put | delete
 txn = st.tuples(st.just("txn"), st.lists(write, min_size=1, max_size=4))
 revoke = st.tuples(st.just("revoke"), st.sampled_from(LEASES))
-histories = st.lists(write | txn | revoke, max_size=30)
+note = st.tuples(st.just("note"), st.sampled_from(LEASES), st.integers(0, 60))
+histories = st.lists(write | txn | revoke | note, max_size=30)
 
 
 def exported(replica: Replica) -> Buckets:
@@ -74,6 +75,10 @@ def lived(history: Iterable[tuple[object, ...]]) -> Replica:
                 replica.txn(rpc.TxnRequest(success=[operation(each) for each in steps]))
             case ("revoke", int(number)):
                 replica.apply(RequestKind.LEASE_REVOKE, rpc.LeaseRevokeRequest(ID=number))
+            case ("note", int(number), int(left)):
+                notes = [rpc.LeaseCheckpoint(ID=number, remaining_TTL=left)]
+                request = rpc.LeaseCheckpointRequest(checkpoints=notes)
+                replica.apply(RequestKind.LEASE_CHECKPOINT, request)
     return replica
 
 

@@ -158,10 +158,11 @@ class LeaseSightings(Check):
 
     def began(self, subject: Subject) -> None:
         parts = subject.parts
-        subject.facts.update(deleted=0, refused=[])
+        subject.facts.update(deleted=0, refused=[], noting=False)
         overhear(parts.applier, "_leases", lambda _, changes: self._changed(subject, changes))
         overhear(parts.applier, "_complete", lambda *told: self._completed(subject, told[-1]))
         overhear(parts.leases, "renew", lambda ttl, *_: ttl and self.hit("lease_renewed"))
+        overhear(parts.leases, "checkpoints", lambda found, *_: self._noting(subject, found))
         overhear(
             parts.leases,
             "promote",
@@ -174,7 +175,11 @@ class LeaseSightings(Check):
         )
 
     def proposed(self, subject: Subject, outcome: Proposed, *, forward: bool) -> None:
-        if not forward:  # only the leader's clock proposes so
+        if forward:
+            return  # only the leader's clock proposes otherwise
+        if subject.facts["noting"]:
+            subject.facts["noting"] = False
+        else:
             taken = outcome is Proposed.ACCEPTED
             self.hit("lease_expired" if taken else "lease_revoke_dropped")
 
@@ -182,10 +187,16 @@ class LeaseSightings(Check):
         if any(event.deleted for event in events):
             subject.facts["deleted"] = events[0].revision
 
+    def _noting(self, subject: Subject, found: Sequence[tuple[int, int]]) -> None:
+        """What is found is proposed at once."""
+        subject.facts["noting"] = bool(found)
+
     def _changed(self, subject: Subject, changes: Sequence[LeaseChange]) -> None:
         for change in changes:
             if change.kind is LeaseChangeKind.GRANTED:
                 self.hit("lease_granted")
+            elif change.kind is LeaseChangeKind.CHECKPOINTED:
+                self.hit("lease_noted" if change.ttl else "lease_note_taken")
             elif subject.facts["deleted"] == subject.parts.machine.revision:
                 self.hit("lease_keys_deleted")
 

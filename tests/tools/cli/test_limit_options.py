@@ -57,6 +57,7 @@ GIVEN: list[tuple[str, dict[str, Any]]] = [
     ("--quota-backend-bytes=-1", {"quota_backend_bytes": -1}),
     ("--auto-compaction-mode=revision", {"auto_compaction_mode": "revision"}),
     ("--auto-compaction-retention=10h", {"auto_compaction_retention": "10h"}),
+    ("--lease-checkpoint-interval=1m", {"lease_checkpoint_interval_ms": 60_000}),
     ("--max-request-bytes=10MiB", {"max_request_bytes": 10 << 20}),
     (f"--auth-token={JWT},priv-key=/k", {"auth_token": f"{JWT},priv-key=/k"}),
     (f"--auth-token={JWT},priv-key=k", {"auth_token": f"{JWT},priv-key={Path.cwd()}/k"}),
