@@ -144,6 +144,10 @@ REFUSALS: dict[type[Refusal], Fault] = {
     refusals.LeaseNotFound: ETCD_ERRORS["LeaseNotFound"],
     refusals.LeaseExists: ETCD_ERRORS["LeaseExist"],
     refusals.LeaseTtlTooLarge: ETCD_ERRORS["LeaseTTLTooLarge"],
+    refusals.WrongVersionFormat: ETCD_ERRORS["WrongDowngradeVersionFormat"],
+    refusals.InvalidDowngradeTarget: ETCD_ERRORS["InvalidDowngradeTargetVersion"],
+    refusals.DowngradeInProgress: ETCD_ERRORS["DowngradeInProcess"],
+    refusals.NoDowngrade: ETCD_ERRORS["NoInflightDowngrade"],
     refusals.NoSpace: ETCD_ERRORS["NoSpace"],
     refusals.Corrupt: ETCD_ERRORS["Corrupt"],
     refusals.NoLeader: ETCD_ERRORS["NoLeader"],
@@ -190,6 +194,7 @@ DEADLINE_EXCEEDED = Fault(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
 LEADER_TRANSFER_TIMEOUT = Fault(
     Status.UNKNOWN, "etcdserver: request timed out, leader transfer took too long"
 )
+UNKNOWN_ACTION = Fault(Status.UNKNOWN, "etcdserver: unknown method")
 MEMBER_BAD_URLS = ETCD_ERRORS["MemberBadURLs"]
 NO_LEADER = ETCD_ERRORS["NoLeader"]
 CORRUPT = ETCD_ERRORS["Corrupt"]

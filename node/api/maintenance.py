@@ -1,4 +1,4 @@
-"""etcdserverpb.Maintenance, as far as it is served: all but Downgrade.
+"""etcdserverpb.Maintenance.
 
 Status is this member's own view and is answered without a quorum. An alarm request goes through
 the log even to list alarms; that is what makes `etcdctl endpoint health` fail without a quorum.
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from node.api.call import Call, StreamCall
-from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER, fault_of
+from node.api.errors import LEADER_TRANSFER_TIMEOUT, NO_LEADER, UNKNOWN_ACTION, fault_of
 from node.api.identity import identify
-from node.api.member import Backup, Member
+from node.api.member import Backup, Member, Outcome
 from node.api.steps import REST_SECONDS, in_steps
 from node.config import minor_version
+from node.machine.downgrade import parse_target
 from node.machine.envelope import Credential, RequestKind
-from node.machine.errors import Refusal, Timeout
+from node.machine.errors import NoDowngrade, Refusal, Timeout
 from node.proto import rpc
 from node.status import MemberStatus
 
@@ -25,7 +26,7 @@ BLOBS_PER_STEP = 8
 
 
 class Maintenance:
-    """Status, Alarm, Defragment, Hash, HashKV, MoveLeader, Snapshot."""
+    """Status, Alarm, Defragment, Downgrade, Hash, HashKV, MoveLeader, Snapshot."""
 
     def __init__(self, member: Member) -> None:
         """Serve `member`."""
@@ -36,6 +37,7 @@ class Maintenance:
         rpc.StatusRequest.FromString(message)
         status = self._member.status()
         version = self._member.identity.version
+        target = self._member.machine.downgrade.target
         call.respond(
             rpc.StatusResponse(
                 version=version,
@@ -49,7 +51,7 @@ class Maintenance:
                 isLearner=status.is_learner,
                 storageVersion=minor_version(version),
                 dbSizeQuota=self._member.limits.quota_bytes,
-                downgradeInfo=rpc.DowngradeInfo(),
+                downgradeInfo=rpc.DowngradeInfo(enabled=bool(target), targetVersion=target),
             )
         )
 
@@ -74,6 +76,55 @@ class Maintenance:
                 call.refuse(refusal)
 
         self._member.defragment(done)
+
+    def downgrade(self, call: Call, message: bytes) -> None:
+        """Judge, announce or take back a downgrade; the answer names the cluster's version."""
+        request = rpc.DowngradeRequest.FromString(message)
+        match request.action:
+            case rpc.DowngradeRequest.VALIDATE:
+                self._judge_downgrade(call, request.version, lambda _: self._downgraded(call))
+            case rpc.DowngradeRequest.ENABLE:
+                self._judge_downgrade(
+                    call, request.version, lambda target: self._announce(call, target)
+                )
+            case rpc.DowngradeRequest.CANCEL:
+                self._announce(call, "")
+            case _:
+                call.fail(UNKNOWN_ACTION)
+
+    def _judge_downgrade(self, call: Call, text: str, go_on: Callable[[str], None]) -> None:
+        target = parse_target(text)
+        if isinstance(target, Refusal):
+            call.refuse(target)
+            return
+        version = minor_version(self._member.identity.version)
+
+        def fresh(stale: Refusal | None) -> None:
+            refusal = stale or self._member.machine.downgrade.check(target, version)
+            if refusal is None:
+                go_on(target)
+            else:
+                call.refuse(refusal)
+
+        self._member.read(fresh)
+
+    def _announce(self, call: Call, target: str) -> None:
+        """Through the log; "" takes back. Nothing to take back is no error, as in etcd since
+        3.6."""
+        action = rpc.DowngradeRequest.ENABLE if target else rpc.DowngradeRequest.CANCEL
+        request = rpc.DowngradeRequest(action=action, version=target)
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Refusal) and not isinstance(outcome, NoDowngrade):
+                call.refuse(outcome)
+            else:
+                self._downgraded(call)
+
+        self._member.propose(RequestKind.DOWNGRADE, request.SerializeToString(), done, call)
+
+    def _downgraded(self, call: Call) -> None:
+        version = self._member.identity.version.rpartition(".")[0]
+        call.respond(rpc.DowngradeResponse(version=version))
 
     def move_leader(self, call: Call, message: bytes) -> None:
         """Hand leadership to another member; only the leader can, and it answers when it has."""

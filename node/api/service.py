@@ -79,6 +79,7 @@ class Services:
         self._unary(MAINTENANCE, "Status", maintenance.status, Right.USER, learner=True)
         self._unary(MAINTENANCE, "Alarm", maintenance.alarm, Right.USER)
         self._unary(MAINTENANCE, "Defragment", maintenance.defragment, Right.ROOT)
+        self._unary(MAINTENANCE, "Downgrade", maintenance.downgrade, Right.ROOT)
         self._unary(MAINTENANCE, "Hash", maintenance.hash, Right.ROOT)
         self._unary(MAINTENANCE, "HashKV", maintenance.hash_kv, Right.ROOT)
         self._unary(MAINTENANCE, "MoveLeader", maintenance.move_leader, Right.ROOT)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from struct import Struct
 
 from node.machine.answer import Operation
+from node.machine.envelope import RequestKind
 from node.machine.record import ALARM, table_end
 from node.machine.view import View
 from node.machine.wire import field, varint
@@ -21,6 +22,8 @@ from node.status import Alarm
 
 _KEY = Struct(">Qi")
 _PRESENT = b""
+OF_KEYSPACE = frozenset(range(RequestKind.PUT, RequestKind.LEASE_REVOKE + 1))
+"""What CORRUPT forbids when it names nobody."""
 NOBODY = 0
 """The member of an alarm that names none."""
 

@@ -65,6 +65,8 @@ class RequestKind(IntEnum):
     """Empty: every member takes the checksum of its state at this index. Changes nothing."""
     LEASE_CHECKPOINT = 14
     """`etcdserverpb.LeaseCheckpointRequest`: what the leader's clock has left of some leases."""
+    DOWNGRADE = 15
+    """`etcdserverpb.DowngradeRequest`: ENABLE with a target as major.minor.0, or CANCEL."""
     AUTH_ENABLE = 32
     AUTH_DISABLE = 33
     AUTHENTICATE = 34

@@ -202,6 +202,29 @@ class PermissionDenied(Refusal):
     """The user may not do this."""
 
 
+# What the announcement of a downgrade meets.
+
+
+@dataclass(frozen=True, slots=True)
+class WrongVersionFormat(Refusal):
+    """Neither major.minor nor a semantic version."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidDowngradeTarget(Refusal):
+    """Not the minor release before the cluster's."""
+
+
+@dataclass(frozen=True, slots=True)
+class DowngradeInProgress(Refusal):
+    """One is announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoDowngrade(Refusal):
+    """None is."""
+
+
 # What the way through the cluster can do to a request; never a result of applying it.
 
 

@@ -5,6 +5,7 @@
     authRoles        name                               → Role
     authUsers        name                               → User, with the hash of its password
     cluster          clusterVersion                     → "3.6.0"
+                     downgrade                          → JSON
     key              main u64be _ sub u64be [t]         → KeyValue
     lease            id u64be                           → Lease {ID, TTL, RemainingTTL}
     members          id as hex                          → JSON
@@ -31,6 +32,7 @@ from node.machine.record import (
     AUTH_ENABLED,
     AUTH_REVISION,
     COMPACT_REVISION,
+    DOWNGRADE_TARGET,
     LEASE,
     MEMBER,
     REMOVED,
@@ -69,7 +71,7 @@ def buckets(view: View, origin: Origin) -> Iterator[Bucket]:
     yield b"auth", _auth(view)
     yield b"authRoles", _named(view, ROLE)
     yield b"authUsers", _named(view, USER)
-    yield b"cluster", iter([(b"clusterVersion", origin.version.encode())])
+    yield b"cluster", _cluster(view, origin)
     yield b"key", _keys(view)
     yield b"lease", _leases(view)
     yield b"members", _members(view, origin)
@@ -95,6 +97,13 @@ def _auth(view: View) -> Iterator[tuple[bytes, bytes]]:
 def _named(view: View, table: bytes) -> Iterator[tuple[bytes, bytes]]:
     for key, stored in view.scan(table, table_end(table)):
         yield key[len(table) :], stored
+
+
+def _cluster(view: View, origin: Origin) -> Iterator[tuple[bytes, bytes]]:
+    yield b"clusterVersion", origin.version.encode()
+    target = view.get(DOWNGRADE_TARGET)
+    if target is not None:
+        yield b"downgrade", _json({"target-version": target.decode(), "enabled": True})
 
 
 def _keys(view: View) -> Iterator[tuple[bytes, bytes]]:

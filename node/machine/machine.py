@@ -26,12 +26,13 @@ from google.protobuf.message import DecodeError, Message
 from node.errors import InvariantViolated
 from node.machine import auth_change, history, kv, lease, txn
 from node.machine.access import Access
-from node.machine.alarm import NOBODY, Alarms
+from node.machine.alarm import NOBODY, OF_KEYSPACE, Alarms
 from node.machine.answer import Answer, Applied, Event, LeaseChange, LeaseChangeKind, Operation
 from node.machine.auth import Auth
 from node.machine.change import Change
 from node.machine.compaction import Compaction
 from node.machine.digest import KeyspaceHash
+from node.machine.downgrade import Downgrade
 from node.machine.envelope import Credential, RequestKind
 from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, NoSpace, Refusal
 from node.machine.keyspace import Keyspace
@@ -51,9 +52,6 @@ M = TypeVar("M", bound=Message)
 Effects = Sequence[Operation] | Refusal
 Ids = Collection[int]
 
-OF_KEYSPACE = frozenset(range(RequestKind.PUT, RequestKind.LEASE_REVOKE + 1))
-"""What the CORRUPT alarm forbids when it names nobody."""
-
 
 class Machine:
     """The applied state of one member."""
@@ -67,6 +65,7 @@ class Machine:
         "access",
         "applied_index",
         "auth",
+        "downgrade",
         "tally",
     )
 
@@ -88,6 +87,7 @@ class Machine:
         self._compaction = Compaction(self._keyspace, self.tally)
         self._alarms = Alarms(view, member_id)
         self._roster = Roster(view)
+        self.downgrade = Downgrade(view)
         self.auth = Auth(view)
         """Users and roles; only looked at from outside."""
         self.access = Access(self.auth, view)
@@ -103,7 +103,8 @@ class Machine:
             RequestKind.ALARM: self._alarm,
             RequestKind.MEMBER_PUBLISH: partial(self._plain, rpc.Member, self._roster.publish),
             RequestKind.MEMBER_UPDATE: partial(self._plain, rpc.Member, self._roster.update),
-            RequestKind.STATE_CHECK: self._state_check,
+            RequestKind.STATE_CHECK: partial(self._plain, rpc.StatusRequest, lambda _: ()),
+            RequestKind.DOWNGRADE: partial(self._plain, rpc.DowngradeRequest, self.downgrade.apply),
             **{kind: partial(self._auth, kind) for kind in auth_change.KINDS},
         }
 
@@ -371,9 +372,6 @@ class Machine:
     def _alarm(self, encoded: bytes, by: Credential | None) -> Applied:
         body, effects = self._alarms.apply(rpc.AlarmRequest.FromString(encoded))
         return Applied(Answer(self.revision, body), effects)
-
-    def _state_check(self, encoded: bytes, by: Credential | None) -> Applied:
-        return Applied(Answer(self.revision, b""))
 
     def _plain(
         self, kind: type[M], change: Callable[[M], Effects], encoded: bytes, by: Credential | None

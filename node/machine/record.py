@@ -43,6 +43,8 @@ MEMBER, REMOVED, REVISION = b"n", b"o", b"r"
 AUTH_ENABLED, ROLE, USER, AUTH_REVISION = b"pe", b"pr", b"pu", b"pv"
 COMPACT_REVISION = b"mc"
 COMPACT_PROGRESS = b"mp"
+DOWNGRADE_TARGET = b"md"
+"""Text; absent = no downgrade is announced."""
 TOMBSTONE_REVISION = b"mt"
 
 TOMBSTONE = 1

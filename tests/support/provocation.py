@@ -203,11 +203,6 @@ OF_REQUESTS = [
         "validate",
         [(f"{MAINTENANCE}/Downgrade", rpc.DowngradeRequest(version="3.0.0"))],
     ),
-    Provocation(
-        "NoInflightDowngrade",
-        "cancel",
-        [(f"{MAINTENANCE}/Downgrade", rpc.DowngradeRequest(action=rpc.DowngradeRequest.CANCEL))],
-    ),
 ]
 
 

@@ -42,7 +42,7 @@ ELSEWHERE = {
     "MemberNotEnoughStarted",
     "TimeoutDueToLeaderFail",
     "Unhealthy",
-    # Downgrades that were begun.
+    # Downgrades that were announced: tests/node/api/test_downgrade.py.
     "DowngradeInProcess",
 }
 NEVER_SENT = {
@@ -52,6 +52,7 @@ NEVER_SENT = {
     "InvalidClientAPIVersion",  # etcd: by no server
     "LeaderChanged",  # here the request is made again
     "MemberExist",  # ids are drawn here
+    "NoInflightDowngrade",  # etcd: up to 3.5; since then there is nothing to cancel, which is fine
     "NotCapable",  # etcd: while older members are about
     "TimeoutDueToConnectionLost",  # here a timeout is a timeout
     "TimeoutWaitAppliedIndex",

@@ -114,3 +114,7 @@ def test_errors_read_as_etcds(
 
     assert done.returncode != 0
     assert complaint in done.stdout + done.stderr
+
+
+def test_defrag(served: ServedMember) -> None:
+    assert "Finished defragmenting etcd member" in etcdctl(served, "defrag")

@@ -87,6 +87,7 @@ def test_request_kinds_keep_their_numbers() -> None:
         "MEMBER_UPDATE": 12,
         "STATE_CHECK": 13,
         "LEASE_CHECKPOINT": 14,
+        "DOWNGRADE": 15,
         "AUTH_ENABLE": 32,
         "AUTH_DISABLE": 33,
         "AUTHENTICATE": 34,
