@@ -253,6 +253,7 @@ class Member:
             sync_times=Durations(SYNC_BOUNDS_SECONDS, syncs.buckets, syncs.sum_seconds),
             slow_turns=figures.slow_turns,
             tally=replace(parts.machine.tally),
+            auth_revision=parts.machine.auth.revision,
             leases_renewed=parts.leases.renewed,
             leases_expired=parts.leases.expired,
             watch_streams=parts.hub.streams,

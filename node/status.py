@@ -140,6 +140,7 @@ class MemberStatus:
     """Turns of the loop that took longer than their bound."""
     tally: Tally = field(default_factory=Tally)
     """What the state machine has done."""
+    auth_revision: int = 0
     leases_renewed: int = 0
     leases_expired: int = 0
     """Revocations that were proposed because a lease's time was over; by a leader only."""

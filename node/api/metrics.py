@@ -191,6 +191,7 @@ def _keyspace(status: MemberStatus) -> Iterator[Metric]:
 
 def _leases_and_watches(status: MemberStatus) -> Iterator[Metric]:
     tally = status.tally
+    yield _gauge("etcd_debugging_auth_revision", "Of users and roles.", status.auth_revision)
     yield _counter("etcd_debugging_lease_granted", "Leases granted.", tally.leases_granted)
     yield _counter("etcd_debugging_lease_revoked", "Leases revoked.", tally.leases_revoked)
     yield _counter("etcd_debugging_lease_renewed", "Keep-alives as leader.", status.leases_renewed)

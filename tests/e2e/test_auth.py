@@ -199,3 +199,22 @@ def test_key_that_is_not_there_is_told_before_anything_serves(
 
     with pytest.raises(AssertionError, match=r"missing\.pem cannot be read: No such file"):
         fresh(1, "--auth-token", option)
+
+
+def test_certificate_says_which_user_a_client_is(fresh: Callable[..., LiveCluster]) -> None:
+    """Where clients have to show one; that which `up` makes is root's. A token counts more."""
+    cluster = fresh(3, "--tls", "--client-cert-auth", "--bcrypt-cost", "4")
+    with cluster.api("n1") as api:
+        make_users(api)
+        enable(api)
+
+    for node in cluster.names:
+        with cluster.api(node) as api:
+            assert isinstance(AuthClient(api).put(b"anything"), bytes)
+            assert log_in(api, "alice").put(b"anything") == DENIED
+    cluster.home.done("-c", cluster.name, "transfer", cluster.followers[0])
+    cluster.client.wait("ready")
+    cluster.home.done("-c", cluster.name, "kv", "put", "anything", "else")
+    alice = ("--user", "alice:tea")
+    refused = cluster.home("-c", cluster.name, "kv", "put", "anything", "else", *alice)
+    assert "permission denied" in refused.stderr

@@ -145,6 +145,7 @@ class ApiMember:
             reads_failed=self._reads.failed,
             sync_times=Durations((0.001, 0.01), (3, 1, 0), 0.007),
             tally=replace(self.machine.tally),
+            auth_revision=self.machine.auth.revision,
             leases_renewed=self._expiry.renewed,
             leases_expired=self._expiry.expired,
             peers=self.peers,

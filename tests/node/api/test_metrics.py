@@ -46,6 +46,7 @@ def test_what_the_mixin_reads_is_here_as_in_etcd(
 
 SAME_TYPES = (
     "etcd_cluster_version",
+    "etcd_debugging_auth_revision",
     "etcd_debugging_lease_granted",
     "etcd_debugging_lease_renewed",
     "etcd_debugging_lease_revoked",
@@ -252,6 +253,20 @@ def test_leases_and_watches_count_as_in_etcd(served: ServedMember, etcd: EtcdPro
     for name in TOURED:
         assert (name, ours.get((name, ()))) == (name, theirs.get((name, ())))
     assert ours["etcd_debugging_mvcc_db_compaction_keys_total", ()] == 2  # l1 and l2 before the end
+
+
+def test_auth_revision_moves_as_in_etcd(served: ServedMember, etcd: EtcdProcess) -> None:
+    moved = []
+    for address in (served.address, etcd.address):
+        before = samples_of(address)["etcd_debugging_auth_revision", ()]
+        with ApiClient(address) as client:
+            for name in ("one", "two"):
+                add = rpc.AuthRoleAddRequest(name=name)
+                client.call("/etcdserverpb.Auth/RoleAdd", add, rpc.AuthRoleAddResponse)
+        after = samples_of(address)["etcd_debugging_auth_revision", ()]
+        moved.append((before, after))
+
+    assert moved == [(1, 3), (1, 3)]
 
 
 def test_bytes_sent_are_those_of_the_messages(served: ServedMember, client: ApiClient) -> None:
