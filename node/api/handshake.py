@@ -5,7 +5,9 @@ A handshake costs a private key's signature, tenths of a millisecond with ellipt
 milliseconds with a long RSA key. Thousands of clients that come back at once must not hold up
 heartbeats, so handshakes share `HANDSHAKE_SECONDS` of each pass; whoever is over that waits in
 line, with its socket unread. The line is as long as there may be connections, and no longer: who
-stands in it is one of them. Its deadline is that of the first bytes (`server.SNIFF_SECONDS`).
+stands in it is one of them. Its deadline is that of the first bytes (`server.SNIFF_SECONDS`), and
+so that many who come at once do not all miss it, those who have begun are before those who have
+not: what there is time for is brought to its end.
 
 Failures are counted by cause. They are logged too, but a client that tries again and again must not
 fill a disk: one line a second, which says how many there were since the one before.
@@ -131,22 +133,23 @@ class Handshakes:
         self._refusals = refusals
         self._now = now
         self._soon = soon
-        self._line: deque[Callable[[], None]] = deque()
+        self._begun: deque[Callable[[], None]] = deque()
+        self._new: deque[Callable[[], None]] = deque()
         self._until = 0.0
         """When this pass has no more time for handshakes; 0.0 = it had none yet."""
 
     @property
     def waiting(self) -> int:
         """Handshakes that are put off."""
-        return len(self._line)
+        return len(self._begun) + len(self._new)
 
-    def admit(self, go_on: Callable[[], None]) -> None:
+    def admit(self, go_on: Callable[[], None], *, begun: bool) -> None:
         """Go on with a handshake now, or in its turn."""
         if not self._until:
             self._until = self._now() + HANDSHAKE_SECONDS
             self._soon(self._next_pass)
-        if self._line or self._now() >= self._until:
-            self._line.append(go_on)
+        if self.waiting or self._now() >= self._until:
+            (self._begun if begun else self._new).append(go_on)
         else:
             go_on()
 
@@ -161,13 +164,16 @@ class Handshakes:
     def _next_pass(self) -> None:
         """The first in line always goes on, however slow a handshake is."""
         self._until = 0.0
-        if not self._line:
+        if not self.waiting:
             return
         self._until = self._now() + HANDSHAKE_SECONDS
         self._soon(self._next_pass)
-        self._line.popleft()()
-        while self._line and self._now() < self._until:
-            self._line.popleft()()
+        self._next()
+        while self.waiting and self._now() < self._until:
+            self._next()
+
+    def _next(self) -> None:
+        (self._begun or self._new).popleft()()
 
 
 def _stamp(path: str) -> tuple[int, int, int]:

@@ -61,7 +61,7 @@ class Pace:
         self.over = 0
         self._turn = 0
 
-    def admit(self, go_on: Callable[[], None]) -> None:
+    def admit(self, go_on: Callable[[], None], *, begun: bool) -> None:
         """Now or later."""
         self._turn += 1
         if self._turn % 2:

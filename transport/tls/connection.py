@@ -55,8 +55,11 @@ _CAUSES: Final = {
 class Pace(Protocol):
     """Who decides when a handshake goes on, and hears how it ends."""
 
-    def admit(self, go_on: Callable[[], None]) -> None:
-        """Go on with a handshake, now or in a later pass of the event loop."""
+    def admit(self, go_on: Callable[[], None], *, begun: bool) -> None:
+        """Go on with a handshake, now or in a later pass of the event loop.
+
+        `begun` tells that work has gone into it already.
+        """
 
     def agreed(self) -> None:
         """A handshake is over."""
@@ -77,6 +80,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._above = above
         self._pace = pace
         self._below: asyncio.Transport | None = None
+        self._begun = False
         self._established = False
         self._refused = False
         self._closing = False
@@ -111,7 +115,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
                 self._read()
             elif not self._waits:
                 self._waits = True
-                self._pace.admit(self._go_on)
+                self._pace.admit(self._go_on, begun=self._begun)
         self._regulate()
 
     def eof_received(self) -> bool:
@@ -219,6 +223,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._waits = False
         if self._refused or self._closing:
             return
+        self._begun = True
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:

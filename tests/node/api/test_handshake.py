@@ -69,7 +69,7 @@ def test_handshakes_share_the_time_of_a_pass(
         return go_on
 
     for number in range(12):
-        pace.admit(shake(number))
+        pace.admit(shake(number), begun=False)
     found = [len(order)]
     while pace.waiting:
         time.pass_once()
@@ -79,21 +79,22 @@ def test_handshakes_share_the_time_of_a_pass(
     assert found == each_pass
 
 
-def test_who_comes_later_stands_behind_the_line(time: Time) -> None:
+def test_who_has_begun_stands_before_who_has_not(time: Time) -> None:
     pace, order = handshakes(time), list[str]()
 
     def slow() -> None:
         order.append("first")
         time.now += 2 * HANDSHAKE_SECONDS
 
-    pace.admit(slow)
-    pace.admit(lambda: order.append("second"))
+    pace.admit(slow, begun=False)
+    pace.admit(lambda: order.append("new"), begun=False)
     time.now -= 2 * HANDSHAKE_SECONDS  # as if there were time again
-    pace.admit(lambda: order.append("third"))
+    pace.admit(lambda: order.append("newer"), begun=False)
+    pace.admit(lambda: order.append("begun"), begun=True)
     before = list(order)
     time.pass_once()
 
-    assert (before, order) == (["first"], ["first", "second", "third"])
+    assert (before, order) == (["first"], ["first", "begun", "new", "newer"])
 
 
 # What is said.

@@ -63,10 +63,12 @@ class Pace:
 
     def __init__(self) -> None:
         self.line: list[Callable[[], None]] | None = None
+        self.steps: list[bool] = []
         self.done = 0
         self.causes: list[str] = []
 
-    def admit(self, go_on: Callable[[], None]) -> None:
+    def admit(self, go_on: Callable[[], None], *, begun: bool) -> None:
+        self.steps.append(begun)
         if self.line is None:
             go_on()
         else:
@@ -126,6 +128,7 @@ def test_client_and_server_agree(papers: Papers, version: str, strict: bool) -> 
     assert scene.client.tls.version() == version
     assert scene.client.tls.selected_alpn_protocol() == "h2"
     assert (scene.connection.established, scene.pace.done, scene.pace.causes) == (True, 1, [])
+    assert scene.pace.steps == [False, True]
     name = common_name_of(scene.connection.get_extra_info("peercert"))
     assert name == ("alice" if strict else "")
 
