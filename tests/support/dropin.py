@@ -158,6 +158,39 @@ class Seat:
         return until(looked)
 
 
+class Trio:
+    """Three members, up."""
+
+    def __init__(self, fixture: Fixture, *flags: str) -> None:
+        self.fixture = fixture
+        self.flags = flags
+        self.seats = [Seat(name) for name in ("m1", "m2", "m3")]
+        self.started = [self.start(seat) for seat in self.seats]
+        for started in self.started:
+            started.ready()
+
+    def start(self, seat: Seat) -> Started:
+        return self.fixture.start(*seat.flags(*self.seats), *self.flags)
+
+    def client(self) -> EtcdClient:
+        """At whoever is reachable."""
+        return EtcdClient([seat.endpoint for seat in self.seats], timeout_s=60)
+
+    def leader(self) -> int:
+        """The position of the member that leads, waited for."""
+
+        def looked() -> int | None:
+            for at, seat in enumerate(self.seats):
+                if self.started[at].process.poll() is None:
+                    with seat.client() as client:
+                        status = client.status()
+                    if status.leader == status.header.member_id:
+                        return at + 1
+            return None
+
+        return (until(looked) or 0) - 1
+
+
 def clean() -> dict[str, str]:
     """The environment without what would be taken for flags."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}

@@ -35,7 +35,11 @@ SECTIONS = {
         "remove": "tools.cli.membership",
         "replace": "tools.cli.membership",
     },
-    "Data": {"kv": "tools.cli.kv", "bench": "tools.cli.bench"},
+    "Data": {
+        "kv": "tools.cli.kv",
+        "mirror": "tools.cli.mirror",
+        "bench": "tools.cli.bench",
+    },
     "Look": {
         "logs": "tools.cli.record",
         "events": "tools.cli.record",
