@@ -30,8 +30,6 @@ from node.status import Alarm
 OnOutcome = Callable[[Answer | Refusal], None]
 Propose = Callable[[RequestKind, bytes, OnOutcome], None]
 
-GROWING = frozenset({RequestKind.PUT, RequestKind.TXN, RequestKind.LEASE_GRANT})
-"""What may make the state larger."""
 MEASURE_SECONDS = 1.0
 REFUSED_MAX = 1_024
 """Requests that wait for the alarm before they are refused; further ones do not wait."""
@@ -64,15 +62,17 @@ class Quota:
             self._look()
 
     def admits(self, kind: RequestKind, request: bytes) -> bool:
-        """Whether there is room for a request, which then counts as come in."""
-        if kind not in GROWING:
-            return True
+        """Whether there is room for a request, which then counts as come in.
+
+        Every request counts with its size at first, whatever it does: what it really costs is asked
+        only where that has used up the room.
+        """
         size = len(request) + KEY_OVERHEAD_BYTES
         if size < self._left:
             self._left -= size
             return True
-        self._look()  # the only one that costs something: there may be room again
         cost = cost_of(kind, request)
+        self._look()  # there may be room again
         if cost and cost >= self._left:
             return False
         self._left -= cost
