@@ -26,7 +26,7 @@ from cluster.state import DOWN, State
 from cluster.supervisor import Supervisor
 from cluster.table import Node
 from cluster.usage import NOTHING, Usage
-from node.telemetry import LinkFigures, RoleCode, Status
+from node.telemetry import AlarmFlag, LinkFigures, RoleCode, Status
 
 ROLES: dict[int, str] = {
     RoleCode.FOLLOWER: "follower",
@@ -215,6 +215,8 @@ def _faults(node: Node, page: Status | None) -> list[str]:
         faults.append("corrupt")
     if page is not None and page.alarms:
         faults.append("alarm")
+    if page is not None and page.alarms & AlarmFlag.NOSPACE:
+        faults.append("nospace")
     return faults
 
 

@@ -84,12 +84,15 @@ def test_full_store_reads_as_on_etcd(fresh: Callable[..., LiveCluster], tmp_path
     filled = fill(ctl)
     before = status_of(ctl)[0]
     unhealthy = health(cluster.endpoints[0])
+    faults = cluster.node("n1")["faults"]
     found = way_out(ctl)
     after = status_of(ctl)[0]
 
     assert found == expected
     assert 8 <= filled <= 20
     assert unhealthy == (503, {"health": "false", "reason": "ALARM NOSPACE"})
+    assert faults == ["alarm", "nospace"]
+    assert cluster.node("n1")["faults"] == []
     assert health(cluster.endpoints[0]) == (200, {"health": "true", "reason": ""})
     assert before["dbSize"] > QUOTA / 2 > 2 << 20 > after["dbSize"] >= after["dbSizeInUse"]
 

@@ -46,7 +46,8 @@ def status_lines(
     rows = [[paint(title, "bold") for title, _ in chosen]]
     rows += [[cell(node, paint) for _, cell in chosen] for node in nodes]
     lines += columns(rows)
-    lines += [paint(line, "red") for line in [*unexpected_ends(nodes), *corrupt_states(nodes)]]
+    wrong = [*unexpected_ends(nodes), *corrupt_states(nodes), *full_store(nodes)]
+    lines += [paint(line, "red") for line in wrong]
     return lines + link_lines(document["links"], paint) if wide else lines
 
 
@@ -99,6 +100,16 @@ def corrupt_states(nodes: Sequence[NodeDocument]) -> list[str]:
         f"{name}: corrupt: its state differs from the others'; it serves nobody: "
         f"conclave replace {name}"
         for name in names
+    ]
+
+
+def full_store(nodes: Sequence[NodeDocument]) -> list[str]:
+    """That nothing may grow, and the way out."""
+    if not any("nospace" in node["faults"] for node in nodes):
+        return []
+    return [
+        "the store is full, and takes nothing that makes it larger: etcdctl compact REVISION, "
+        "etcdctl defrag --cluster, then etcdctl alarm disarm"
     ]
 
 

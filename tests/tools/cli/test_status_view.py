@@ -181,6 +181,16 @@ def test_status_lines_corrupt_node_with_the_way_out() -> None:
     assert lines[-1].endswith("conclave replace n2")
 
 
+def test_status_lines_full_store_with_the_way_out() -> None:
+    """Once: the alarm shows at every node."""
+    full = [node_document(name, faults=["alarm", "nospace"]) for name in ("n1", "n2", "n3")]
+    lines = status_lines(status_document(*full))
+
+    assert [line for line in lines if "the store is full" in line] == lines[-1:]
+    assert lines[-1].endswith("etcdctl alarm disarm")
+    assert "full" not in "\n".join(status_lines(status_document()))
+
+
 def test_status_lines_states_that_differ_without_a_majority() -> None:
     torn = [node_document(name, faults=["corrupt", "alarm"]) for name in ("n1", "n2")]
     lines = status_lines(status_document(*torn))
