@@ -221,3 +221,26 @@ def test_python_api_tells_whom_to_trust(
     assert variables["ETCDCTL_CACERT"] == tls["cacert"]
     assert "ETCDCTL_CERT" not in variables
     assert done.stdout == "OK\n", done.stderr
+
+
+def test_certificate_is_the_user_where_users_are_known(fresh: Callable[..., LiveCluster]) -> None:
+    cluster = fresh(3, "--tls", "--client-cert-auth")
+    tls = cluster.tls
+    assert tls is not None
+    etcdctl = Etcdctl(cluster.endpoints)
+    papers = ["--cacert", tls.cacert, "--cert", tls.cert, "--key", tls.key]
+    etcdctl.done(*papers, "user", "add", "root:secret")
+    etcdctl.done(*papers, "user", "grant-role", "root", "root")
+    etcdctl.done(*papers, "auth", "enable")
+
+    # Nobody gives a password any more: neither etcdctl, nor our tools, nor the supervisor.
+    assert etcdctl.done(*papers, "put", "k", "v") == "OK\n"
+    assert cluster.home.done("kv", "get", "k", "-c", cluster.name) == "k\nv\n"
+    leader = cluster.leader
+    cluster.home.done("kill", "leader", "-c", cluster.name)
+    cluster.new_leader(leader)
+    cluster.heal()
+    cluster.home.done("add", "-c", cluster.name)
+    cluster.home.done("transfer", "-c", cluster.name)
+    gateway = curl(cluster, "/v3/kv/range", "-d", '{"key":"aw=="}', *shown(cluster))
+    assert "CommonName of client sending a request against gateway" in gateway.stdout
