@@ -88,6 +88,11 @@ class LoadConnection(asyncio.Protocol):
         await self._place.connect(self)
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection just now."""
+        return self._transport is not None
+
+    @property
     def in_flight(self) -> int:
         """Requests that are not answered."""
         return len(self._in_flight)
@@ -95,6 +100,9 @@ class LoadConnection(asyncio.Protocol):
     def go(self) -> None:
         """Let all clients send their first request."""
         self._going = True
+        if not self.connected:  # it was lost before all the others stood
+            self._reopen(self._clients)
+            return
         for _ in range(self._clients):
             self._send_next()
         self._flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,12 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from node.client import EtcdClient
+from node.client_link import Address
 from node.proto import rpc
 from tests.support.grpc_echo import serve_echo
 from tools.bench.compare import compare
 from tools.bench.errors import BenchFailed
 from tools.bench.etcd import EtcdCluster
-from tools.bench.load import measure
+from tools.bench.load import LoadConnection, Run, measure
+from tools.bench.place import Place
 from tools.bench.plan import WORKLOADS, Plan, Workload
 from tools.bench.side import EtcdSide
 
@@ -91,7 +94,9 @@ def test_connection_lost_fails_what_was_in_flight_and_is_opened_again() -> None:
         def hang_up_twice() -> None:
             for _ in range(2):
                 opened, _ = listener.accept()
-                opened.recv(65_536)
+                taken = 0
+                while taken < Plan(endpoints=("a:1",)).value_bytes:  # a request, not only a preface
+                    taken += len(opened.recv(65_536))
                 accepted.append(True)
                 opened.close()
             opened, _ = listener.accept()
@@ -101,12 +106,33 @@ def test_connection_lost_fails_what_was_in_flight_and_is_opened_again() -> None:
         thread = threading.Thread(target=hang_up_twice)
         thread.start()
         endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
-        report = measure(Plan(endpoints=(endpoint,), total=2, patience_s=0.5))
+        report = measure(Plan(endpoints=(endpoint,), total=2))
         thread.join(10)
 
     assert report.requests == 0
     assert report.errors == {"connection lost": 2}
     assert len(accepted) == 3
+
+
+def test_connection_lost_before_its_first_request_is_opened_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def begin() -> int:
+            run = Run(Plan(endpoints=("127.0.0.1:1",), total=1), lambda: None)
+            place = Place(Address("127.0.0.1", listener.getsockname()[1]), None)
+            connection = LoadConnection(run, place, 1)
+            await connection.connect()
+            listener.accept()[0].close()
+            while connection.connected:
+                await asyncio.sleep(0.001)
+            connection.go()
+            listener.settimeout(30.0)
+            opened, _ = await asyncio.to_thread(listener.accept)
+            connection.close()
+            opened.close()
+            return run.errors.total()
+
+        assert asyncio.run(begin()) == 0
 
 
 def test_comparison_of_etcd_with_itself() -> None:
