@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import sys
 import time
@@ -151,6 +152,7 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     reporter = surroundings.reporter
     incarnation = draw(64)
     papers = Papers(config.tls, time.monotonic, reporter.log) if config.tls is not None else None
+    raise_descriptor_limit()
     store = open_patiently(config, reporter)
     refuse_removed(store, config.member_id)
     book = AddressBook(config.cluster_id, config.members)
@@ -209,6 +211,12 @@ def serve(config: NodeConfig, surroundings: Surroundings) -> int:
     if parts.membership.removed:
         raise Removed(REMOVED_REASON)
     return stopped_by
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many descriptors as the system lets this process have: shells give few by default."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def refuse_removed(store: Store, member_id: int) -> None:

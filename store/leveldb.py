@@ -19,6 +19,7 @@ writer first. A process that opened a database must not fork: LevelDB's backgrou
 survive it, and the child would hang at its first flush.
 """
 
+import errno
 import os
 import re
 import time
@@ -83,6 +84,8 @@ class LevelDBEngine:
         )
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._directory_synced_ns = 0
+        self._sizes: dict[str, int] = {}
+        """Of the files with a suffix, when they were last looked at."""
         try:
             self._sync_directory_if_changed()
             self._open_tables()
@@ -161,15 +164,22 @@ class LevelDBEngine:
                             position.seek(key)
 
     def _bytes_of_files(self, suffix: str) -> int:
+        """A figure is not worth a process: without a descriptor to look by it is what it was."""
         total = 0
-        with os.scandir(self._path) as files:
-            for file in files:
-                if not file.name.endswith(suffix):
-                    continue
-                try:
-                    total += file.stat().st_size
-                except FileNotFoundError:  # a compaction just removed it
-                    continue
+        try:
+            with os.scandir(self._path) as files:
+                for file in files:
+                    if not file.name.endswith(suffix):
+                        continue
+                    try:
+                        total += file.stat().st_size
+                    except FileNotFoundError:  # a compaction just removed it
+                        continue
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            return self._sizes.get(suffix, 0)
+        self._sizes[suffix] = total
         return total
 
     def _sync_directory_if_changed(self) -> None:

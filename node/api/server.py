@@ -20,7 +20,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import resource
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
@@ -55,8 +57,19 @@ HTTP_IDLE_SECONDS = 120.0
 """How long an HTTP/1.1 connection may say nothing while it waits for nothing."""
 BASE64_GROWTH = 2
 """JSON is larger than the message that it stands for: by a third in values, by more in names."""
+OWN_DESCRIPTORS = 256
+"""Descriptors that clients do not get: the store needs some for new files, and the peers theirs. A
+member that has none left cannot write, and ends."""
 LEADERLESS_ELECTIONS = 3
 """Election timeouts without a leader that end a stream which requires one (as in etcd)."""
+
+
+def client_descriptors() -> int:
+    """How many of this process's descriptors clients may have: all but a few, at least half."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(most - OWN_DESCRIPTORS, most // 2)
 
 
 class ClientPort:
@@ -164,7 +177,8 @@ class ClientPort:
 
     def accept(self, transport: asyncio.Transport) -> bool:
         """Count a new client; False = there are too many, it was cut off."""
-        if self._closing or len(self._transports) >= self.member.limits.connections_max:
+        most = min(self.member.limits.connections_max, client_descriptors())
+        if self._closing or len(self._transports) >= most:
             self.refused += 1
             transport.abort()
             return False

@@ -15,6 +15,8 @@ from tests.support.writers import Writers
 pytestmark = pytest.mark.e2e
 
 STORAGE = 70
+FEW = 300
+"""Descriptors: a few times what a node without clients has."""
 
 
 def stop_growth(pid: int, directory: Path) -> None:
@@ -59,4 +61,26 @@ def test_node_is_not_slowed_by_idle_clients(cluster: LiveCluster) -> None:
             writers.more()
         assert cluster.leader == node
 
+    writers.assert_nothing_lost(cluster.contents(node))
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_clients_do_not_get_the_last_descriptors(cluster: LiveCluster, role: str) -> None:
+    """Its store needs some: without them a node cannot even begin a new file of its log."""
+    node = cluster.leader if role == "leader" else cluster.followers[0]
+    pid = cluster.pid(node)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with cluster.api(node) as early:
+        early.put(b"descriptors/before")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (FEW, hard))
+        with ExitStack() as held, Writers(cluster.endpoints, prefix=f"fds/{role}") as writers:
+            for _ in range(2 * FEW):
+                client = held.enter_context(socket.socket())
+                client.connect(("127.0.0.1", cluster.port(node)))
+            writers.more(100)
+            early.put(b"descriptors/meanwhile")
+        cluster.assert_serves(node)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert cluster.pid(node) == pid
     writers.assert_nothing_lost(cluster.contents(node))

@@ -1,4 +1,5 @@
-"""Tables that are deleted below a running process: it goes on to read what they hold.
+"""Tables that are deleted below a running process: it goes on to read what they hold; and a process
+that may open nothing any more.
 
 LevelDB opens a table when it is first needed, and takes one that is gone by then for one without
 the key: a read would say that there is no such record.
@@ -6,6 +7,7 @@ the key: a read would say that there is no such record.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,3 +84,19 @@ def test_absent_is_absent(tmp_path: Path, records: dict[bytes, bytes]) -> None:
     engine.close()
 
     assert found == [None] * COUNT
+
+
+def test_size_without_a_descriptor_to_look_by(tmp_path: Path) -> None:
+    engine = LevelDBEngine(tmp_path / "db", SMALL, create=True)
+    engine.write([(b"key", b"value")])
+    before = engine.size_on_disk(), engine.unsettled_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        without = engine.size_on_disk(), engine.unsettled_bytes()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    engine.close()
+
+    assert min(before) > 0
+    assert without == before
