@@ -33,7 +33,7 @@ REMARKS = {
     "Maintenance/HashKV": "a number of its own; equal on all members, not etcd's",
     "Maintenance/Snapshot": "a file of etcd's own format",
     "Maintenance/Defragment": "serves on meanwhile",
-    "Maintenance/Downgrade": "there is one version",
+    "Maintenance/Downgrade": "judged, announced and taken back; there is no older release to go to",
 }
 """What is to be known of a method besides whether it is served."""
 WORDS = {Use.SERVED: "served", Use.IDLE: "no effect", Use.REFUSED: "refused"}
