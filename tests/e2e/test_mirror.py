@@ -364,6 +364,22 @@ def test_keys_that_go_with_a_lease_go_and_the_lease_stays_where_it_is(
     until(lambda: state(dest) == {})
 
 
+def test_each_end_may_want_to_know_who_it_is(ground: Ground, ends: tuple[Seat, Seat]) -> None:
+    source, dest = (ground.client(seat) for seat in ends)
+    put(source, "a", "1")
+    for seat in ends:
+        for words in ("user add root:pw", "user grant-role root root", "auth enable"):
+            seat.etcdctl.done(*words.split())
+    addresses = ends[0].endpoint, ends[1].endpoint
+
+    stranger = ground.mirror(*addresses)
+    ground.mirror(*addresses, "--source-user=root:pw", "--dest-user=root", "--dest-password=pw")
+
+    assert "user name is empty" in stranger.failure()["message"]
+    dest.log_in("root", "pw")
+    until(lambda: state(dest) == {b"a": b"1"})
+
+
 def test_what_cannot_be_mirrored_is_refused(ground: Ground) -> None:
     seat = ground.single(CONCLAVE)
     fixture = ground.fixture(MIRROR)

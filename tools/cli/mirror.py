@@ -20,6 +20,7 @@ from tools.cli.kv import call_failure, typed
 from tools.cli.session import Session, encode, pass_session
 from tools.cli.target import reach
 from tools.cli.tls_options import FILE, client_files
+from tools.cli.user_options import login_of
 from tools.cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -36,8 +37,14 @@ LINE_S = 1.0
 
 
 def end_options(function: Function) -> Function:
-    """Whom to trust at each end, and what to show there."""
+    """Whom to trust at each end, and who to be there."""
     for side in ("dest", "source"):
+        function = click.option(
+            f"--{side}-password", metavar="TEXT", help=f"If not in --{side}-user."
+        )(function)
+        function = click.option(
+            f"--{side}-user", metavar="NAME[:PASSWORD]", help=f"As whom at the {side}."
+        )(function)
         for option, text in (
             ("key", "Its key."),
             ("cert", f"What to show the {side}."),
@@ -168,7 +175,10 @@ def connected(session: Session, options: Mapping[str, Any], side: str) -> Iterat
         status = reach(replace(session, cluster=text)).status()
         endpoints = status["endpoints"]
     files = client_files(papers, status)
+    login = login_of({"user": options[f"{side}_user"], "password": options[f"{side}_password"]})
     with EtcdClient(endpoints, tls=files, timeout_s=CALL_S) as client:
+        if login is not None:
+            client.log_in(*login)
         yield client
 
 

@@ -41,6 +41,10 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
         Flag("quota-backend-bytes", NUMBER, "0", "Bytes of data that are too many; 0 = 2 GiB."),
         Flag("max-txn-ops", COUNT, "128", "Operations that a transaction may have."),
         Flag("max-request-bytes", COUNT, "1572864", "Bytes that a request may have."),
+        Flag("max-concurrent-streams", COUNT, "4294967295", "Open at once on a connection."),
+        Flag("grpc-keepalive-min-time", SPAN, "5s", "Who pings more often is sent away."),
+        Flag("grpc-keepalive-interval", SPAN, "2h0m0s", "Silence after which clients are pinged."),
+        Flag("grpc-keepalive-timeout", SPAN, "20s", "Silence after that which cuts them off."),
         *_idle(
             LEVELDB,
             ("wal-dir", TEXT, ""),
@@ -56,10 +60,6 @@ SECTIONS: dict[str, tuple[Flag, ...]] = {
         *_idle(
             ABSENT,
             ("listen-client-http-urls", URLS, ""),
-            ("max-concurrent-streams", COUNT, "4294967295"),
-            ("grpc-keepalive-min-time", SPAN, "5s"),
-            ("grpc-keepalive-interval", SPAN, "2h0m0s"),
-            ("grpc-keepalive-timeout", SPAN, "20s"),
             ("socket-reuse-port", SWITCH, "false"),
             ("socket-reuse-address", SWITCH, "false"),
             ("feature-gates", TEXT, ""),

@@ -25,6 +25,9 @@ from transport.tls.files import ServerFiles
 TICK_MS_MAX = 10
 """Finer than any timeout that makes sense, and cheap."""
 ELECTION_MS_MAX = 50_000
+NEVER_MS = 365 * 24 * 3_600_000
+STREAMS = Limits().streams_max
+"""More than this no connection may have, whatever is asked for."""
 LEVELS = ("debug", "info", "warn", "error", "dpanic", "panic", "fatal")
 LOG_FORMATS = ("json", "console")
 DEFAULT_NAME = "default"
@@ -155,15 +158,20 @@ def _ticks(heartbeat_ms: int, election_ms: int) -> Ticks:
 def _limits(given: Given) -> Limits:
     """The limits that were named; those that nobody named stay what they are here."""
     changes: dict[str, Any] = {}
+
+    def millis(flag: str) -> int:
+        return round(given.span(flag) * 1000)
+
     sources: dict[str, tuple[str, Callable[[str], Any]]] = {
         "max-request-bytes": ("request_bytes_max", given.number),
         "max-txn-ops": ("txn_operations_max", given.number),
         "snapshot-count": ("log_entries_max", given.number),
         "snapshot-catchup-entries": ("log_entries_kept", given.number),
-        "watch-progress-notify-interval": (
-            "watch_progress_notify_ms",
-            lambda flag: round(given.span(flag) * 1000),
-        ),
+        "watch-progress-notify-interval": ("watch_progress_notify_ms", millis),
+        "max-concurrent-streams": ("streams_max", lambda flag: min(given.number(flag), STREAMS)),
+        "grpc-keepalive-min-time": ("keepalive_min_ms", lambda flag: millis(flag) or 1),
+        "grpc-keepalive-interval": ("keepalive_interval_ms", lambda flag: millis(flag) or NEVER_MS),
+        "grpc-keepalive-timeout": ("keepalive_timeout_ms", lambda flag: millis(flag) or NEVER_MS),
         "auth-token": ("auth_token", lambda flag: _token_option(given.text(flag))),
         "auth-token-ttl": ("auth_token_ttl_ms", lambda flag: given.number(flag) * 1000),
         "bcrypt-cost": ("bcrypt_cost", lambda flag: usable_cost(given.number(flag))),
@@ -172,7 +180,7 @@ def _limits(given: Given) -> Limits:
             lambda flag: _one_of(flag, given.text(flag), ("basic", "extensive")),
         ),
         "cors": ("cors", lambda flag: origins_of(given.text(flag))),
-        "corrupt-check-time": ("state_check_ms", lambda flag: round(given.span(flag) * 1000)),
+        "corrupt-check-time": ("state_check_ms", millis),
     }
     for flag, (field, value) in sources.items():
         if flag in given.said and value(flag):

@@ -68,12 +68,25 @@ def test_limits_that_are_named_count() -> None:
         "--quota-backend-bytes=-1",
         "--corrupt-check-time=5s",
         "--watch-progress-notify-interval=1m",
+        "--max-concurrent-streams=9",
+        "--grpc-keepalive-min-time=1s",
+        "--grpc-keepalive-interval=1m",
+        "--grpc-keepalive-timeout=2s",
     ).limits
 
     assert (limits.log_entries_max, limits.log_entries_kept) == (100, 50)
     assert (limits.request_bytes_max, limits.txn_operations_max) == (1000, 7)
     assert limits.quota_backend_bytes == -1
+    assert (limits.streams_max, limits.keepalive_min_ms) == (9, 1_000)
+    assert (limits.keepalive_interval_ms, limits.keepalive_timeout_ms) == (60_000, 2_000)
     assert (limits.state_check_ms, limits.watch_progress_notify_ms) == (5_000, 60_000)
+
+
+def test_nothing_is_meant_by_a_keepalive_of_nothing() -> None:
+    limits = settled("--grpc-keepalive-interval=0s", "--grpc-keepalive-min-time=0s").limits
+
+    assert limits.keepalive_interval_ms > 86_400_000
+    assert limits.keepalive_min_ms == 1
 
 
 @pytest.mark.parametrize(
