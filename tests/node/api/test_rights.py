@@ -47,6 +47,7 @@ RIGHTS = [
     (f"{MAINTENANCE}/Alarm", rpc.AlarmRequest(), "user"),
     (f"{MAINTENANCE}/Alarm", rpc.AlarmRequest(action="DEACTIVATE"), "root"),
     (f"{MAINTENANCE}/Defragment", rpc.DefragmentRequest(), "root"),
+    (f"{MAINTENANCE}/Downgrade", rpc.DowngradeRequest(action="VALIDATE"), "root"),
     (f"{MAINTENANCE}/Hash", rpc.HashRequest(), "root"),
     (f"{MAINTENANCE}/HashKV", rpc.HashKVRequest(), "root"),
     (f"{MAINTENANCE}/MoveLeader", rpc.MoveLeaderRequest(targetID=9), "root"),
