@@ -163,6 +163,10 @@ class Link(Protocol):
     def later(self, seconds: float, go_on: Callable[[], None]) -> None:
         """Call again after a while, whatever has become of the connection by then."""
 
+    def in_turn(self, go_on: Callable[[], None]) -> None:
+        """Go on with long work in a later pass of the event loop, in turn with all others who have
+        some: together they have a share of each pass."""
+
     def touch(self) -> None:
         """Something waits to be written: see to it at the end of this turn."""
 

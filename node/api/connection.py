@@ -78,6 +78,9 @@ class Port(Protocol):
     def later(self, seconds: float, go_on: Callable[[], None]) -> None:
         """Call again after a while."""
 
+    def in_turn(self, go_on: Callable[[], None]) -> None:
+        """Go on with long work, in turn with all others who have some."""
+
     def gone(self, transport: asyncio.Transport, connection: GrpcConnection | None) -> None:
         """A connection is closed."""
 
@@ -256,6 +259,10 @@ class GrpcConnection(asyncio.Protocol):
     def later(self, seconds: float, go_on: Callable[[], None]) -> None:
         """Call again after a while."""
         self._port.later(seconds, go_on)
+
+    def in_turn(self, go_on: Callable[[], None]) -> None:
+        """Go on with long work, in turn with all others who have some."""
+        self._port.in_turn(go_on)
 
     def sent(self, call: StreamCall) -> None:
         """Pause a stream that its client does not read, or let it go on."""

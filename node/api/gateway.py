@@ -65,18 +65,25 @@ _CALL: Final = 1
 """The id of the one call of an exchange."""
 
 Later = Callable[[float, Callable[[], None]], None]
+InTurn = Callable[[Callable[[], None]], None]
 
 
 class Gateway:
     """Answers every request below /v3/."""
 
     def __init__(
-        self, member: Member, services: Services, later: Later, timed: set[Call | StreamCall]
+        self,
+        member: Member,
+        services: Services,
+        later: Later,
+        in_turn: InTurn,
+        timed: set[Call | StreamCall],
     ) -> None:
         """Serve with the handlers of `services`; `timed` gets the calls that have a deadline."""
         self._member = member
         self._services = services
         self._later = later
+        self._in_turn = in_turn
         self._timed = timed
 
     def serves(self, path: str) -> bool:
@@ -100,7 +107,9 @@ class Gateway:
         service, name = route
         asked, answered = messages_of(service, name)
         path = f"/{service}/{name}"
-        exchange = Exchange(self._member, self._services, responder, answered, self._later)
+        exchange = Exchange(
+            self._member, self._services, responder, answered, self._later, self._in_turn
+        )
         metadata, timeout = metadata_of(request.headers), timeout_of(request.headers)
         call: Call | StreamCall
         if path in self._services.unary:
@@ -129,6 +138,7 @@ class Exchange:
         responder: Responder,
         answered: type[Message],
         later: Later,
+        in_turn: InTurn,
     ) -> None:
         """`answered` is the message that the call's answers are."""
         self.member = member
@@ -138,6 +148,7 @@ class Exchange:
         name, and so only a token says who asks through it."""
         self.unwritten = 0
         self.later = later
+        self.in_turn = in_turn
         self._services = services
         self._responder = responder
         self._answered = answered

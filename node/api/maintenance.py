@@ -172,7 +172,7 @@ class Maintenance:
         def gone() -> bool:
             return call.over or not call.link.awaits(call)
 
-        in_steps(call.link, self._member.now, gone, work, done)
+        call.link.in_turn(lambda: in_steps(call.link, self._member.now, gone, work, done))
 
     def snapshot(self, call: StreamCall) -> SnapshotStream:
         """Send the whole state as a file of etcd's own kind, followed by its SHA-256."""
@@ -213,7 +213,7 @@ class SnapshotStream:
         """The client reads again."""
         self._paused = False
         if self._ready:
-            self._later(0.0, self._send)
+            self._soon(self._send)
 
     def closed(self) -> None:
         """Throw away what was made."""
@@ -227,6 +227,9 @@ class SnapshotStream:
             self._open()
         else:
             self._call.refuse(refusal)
+
+    def _soon(self, step: Callable[[], None]) -> None:
+        self._call.link.in_turn(lambda: None if self._call.over else step())
 
     def _later(self, seconds: float, step: Callable[[], None]) -> None:
         self._call.link.later(seconds, lambda: None if self._call.over else step())
@@ -257,7 +260,7 @@ class SnapshotStream:
                 return
             blob = backup.read(BLOB_BYTES)
             self._respond(backup.remaining, blob)
-        self._later(0.0, self._send)
+        self._soon(self._send)
 
     def _respond(self, remaining: int, blob: bytes) -> None:
         version = minor_version(self._member.identity.version)

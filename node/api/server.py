@@ -33,6 +33,7 @@ from node.api.errors import DEADLINE_EXCEEDED, NO_LEADER, STOPPED
 from node.api.gateway import Gateway
 from node.api.handshake import Handshakes, Log, Papers, Refusals, silent
 from node.api.http import HttpEndpoints
+from node.api.line import Line
 from node.api.member import Member
 from node.api.metrics import Metrics
 from node.api.probe import Probes
@@ -50,6 +51,8 @@ KEEP_ALIVE_SECONDS = 1.0
 READ_SECONDS = 0.005
 """What reads may take of one pass of the event loop. Hundreds of long ranges that arrive together
 once took half a second of a leader, who lost its leadership by it."""
+WORK_SECONDS = 0.005
+"""The same for what is done in steps: streams of keys, counts, checksums, backups."""
 SNIFF_SECONDS = 10.0
 """How long a client may take for its first bytes; for those inside of TLS, if it is to speak it."""
 TLS_IN_PLAIN = "tls in plain text"
@@ -93,6 +96,7 @@ class ClientPort:
         self.refusals = Refusals(log or silent, member.now)
         self.handshakes = Handshakes(self.refusals, member.now, self._soon)
         self._papers = papers
+        self._work = Line(WORK_SECONDS, member.now, self._soon)
         self.services = Services(member, chance or random.SystemRandom())
         self.timed: set[Call | StreamCall] = set()
         self.writes = 0
@@ -100,7 +104,7 @@ class ClientPort:
         """Clients that were cut off because there are too many."""
         probes = Probes(member)
         self.metrics = Metrics(member, self.services.methods, self, probes)
-        gateway = Gateway(member, self.services, self.later, self.timed)
+        gateway = Gateway(member, self.services, self.later, self.in_turn, self.timed)
         self.http = HttpEndpoints(member, self.metrics, probes, gateway)
         self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -217,6 +221,10 @@ class ClientPort:
         """Call again after a while."""
         if self._loop is not None:
             self._loop.call_later(seconds, go_on)
+
+    def in_turn(self, go_on: Callable[[], None]) -> None:
+        """Go on with long work, in turn with all others who have some."""
+        self._work.queue(go_on)
 
     def may_read(self) -> bool:
         """Whether the reads of this pass still have time; the first one always has.

@@ -28,14 +28,21 @@ def in_steps(
 ) -> None:
     """Work until `work(records)` says that nothing is left, or the client is `gone`.
 
-    In a `hurry` whoever waits gets one turn between two steps, and no rest is made.
+    In a `hurry` whoever waits gets one turn between two steps, and no rest is made. All who work in
+    steps take turns: that each works for a short time only is of no use where there are hundreds.
     """
+
+    def go_on() -> None:
+        in_steps(link, now, gone, work, done, hurry=hurry)
+
     if gone():
         return
     until = now() + WORK_SECONDS
     while not work(RECORDS_PER_STEP):
         if now() >= until:
-            rest = 0.0 if hurry else REST_SECONDS
-            link.later(rest, lambda: in_steps(link, now, gone, work, done, hurry=hurry))
+            if hurry:
+                link.in_turn(go_on)
+            else:
+                link.later(REST_SECONDS, lambda: link.in_turn(go_on))
             return
     done()

@@ -169,6 +169,10 @@ class Wire:
         """With the next flush: there is no finer clock here."""
         self._unsent.append(go_on)
 
+    def in_turn(self, go_on: Callable[[], None]) -> None:
+        """See `later`."""
+        self.later(0.0, go_on)
+
     def when_writable(self, call: Call, go_on: Callable[[], None]) -> None:
         """There is always room."""
         go_on()
