@@ -6,15 +6,15 @@ Source: etcd server/embed/etcd.go (parseCompactionRetention), Go's time.ParseDur
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from typing import Literal
+
+from node.go_duration import go_duration
 
 Mode = Literal["periodic", "revision"]
 
 HOUR_SECONDS = 3600.0
 SECONDS_MAX = 100 * 365 * 24 * HOUR_SECONDS
-UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 
 
 def parse_retention(mode: str, text: str) -> float:
@@ -28,12 +28,12 @@ def parse_retention(mode: str, text: str) -> float:
     """
     if mode not in ("periodic", "revision"):
         raise ValueError(f"auto-compaction-mode {mode!r}: use periodic or revision")
-    parts = _PART.findall(text)
     retention = -1.0
     if text.isdecimal() and text.isascii():
         retention = int(text) * (HOUR_SECONDS if mode == "periodic" else 1)
-    elif mode == "periodic" and parts and "".join(map("".join, parts)) == text:
-        retention = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
+    elif mode == "periodic":
+        with suppress(ValueError):
+            retention = go_duration(text)
     if not 0 <= retention <= (SECONDS_MAX if mode == "periodic" else 1 << 62):
         kind = "a number of revisions (1000)" if mode == "revision" else "hours (1) or 10h, 30m, 5s"
         raise ValueError(f"auto-compaction-retention {text!r}: use {kind}, 0 for never")

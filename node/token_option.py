@@ -9,12 +9,12 @@ Source: etcd server/auth/store.go (decomposeOpts), options.go.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.errors import ConfigError
+from node.go_duration import go_duration
 
 SIMPLE, JWT = "simple", "jwt"
 SETTINGS = ("sign-method", "pub-key", "priv-key", "ttl")
@@ -24,8 +24,6 @@ METHODS = frozenset(
     | {"EdDSA"}
 )
 TTL_SECONDS = 300.0
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +105,10 @@ def duration(text: str) -> float:
     Raises:
         ConfigError: it is none.
     """
-    seconds, end = 0.0, 0
-    for part in _PART.finditer(text):
-        if part.start() != end:
-            break
-        seconds += float(part[1]) * _UNITS[part[2]]
-        end = part.end()
-    if not text or end != len(text):
-        raise ConfigError(f"{text!r} is no duration: use 10m, 1h30m, 90s")
+    try:
+        seconds = go_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if seconds < 0:
+        raise ConfigError(f"{text!r} is no duration to live for")
     return seconds

@@ -11,11 +11,11 @@ Source: Go's package flag; etcd pkg/flags/flag.go (SetFlagsFromEnv, verifyEnv).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from node.go_duration import go_duration
 from tools.etcd.errors import Refused, UsageError
 from tools.etcd.url import Url, read_urls
 
@@ -25,9 +25,6 @@ HELP = "conclave-etcd --help"
 STATES = ("new", "existing")
 TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-DURATION = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*(?:ns|us|µs|ms|s|m|h))+|0")
-DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*)(ns|us|µs|ms|s|m|h)")
 
 
 class Kind(Enum):
@@ -226,10 +223,10 @@ def read_number(text: str) -> int:
 
 def read_span(text: str) -> float:
     """A duration in Go's notation, in seconds."""
-    if not DURATION.fullmatch(text):
-        raise ValueError("parse error")
-    seconds = sum(float(number) * UNITS_S[unit] for number, unit in DURATION_PART.findall(text))
-    return -seconds if text.startswith("-") else seconds
+    try:
+        return go_duration(text)
+    except ValueError:
+        raise ValueError("parse error") from None
 
 
 def read_state(text: str) -> str:
