@@ -4,8 +4,7 @@
                  follower answers with its own digest there
     a check      an entry of the log: at its index every member takes the checksum of its whole
                  state (`node.machine.state_hash`), slice by slice, and answers with that
-      when       every minute, after a compaction, and when a member asks for one: after its start,
-                 or after a snapshot was installed here
+      when       by the clock, after a compaction, if a member asks: after its start, a snapshot
     a verdict    a majority against a member: the leader raises CORRUPT for it through the log
                  opinions and no majority: CORRUPT for nobody, which stops everybody
 
