@@ -106,9 +106,11 @@ def _newest(view: View, lo: bytes, hi: bytes | None) -> Iterator[Version]:
 
 
 def revisions(view: View, lo: bytes, hi: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(position, version record) of all changes with `lo <= position < hi`, in order."""
-    for key, record in view.scan(REVISION + lo, REVISION + hi):
-        yield key[1:], record
+    """(position, version record) of all changes with `lo <= position < hi`, in order.
+
+    Those of this moment, whenever they are consumed.
+    """
+    return ((key[1:], record) for key, record in view.scan(REVISION + lo, REVISION + hi))
 
 
 def events(view: View, lo: int, hi: int) -> Iterator[Event]:

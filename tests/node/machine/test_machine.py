@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from node.errors import InvariantViolated
 from node.machine.answer import Answer, LeaseChange, LeaseChangeKind
+from node.machine.digest import KeyspaceHash
 from node.machine.envelope import RequestKind
 from node.machine.errors import Compacted, Corrupt, FutureRevision, Malformed, Refusal
 from node.machine.lease import Lease
@@ -190,6 +191,22 @@ def test_hash_kv_follows_the_keyspace() -> None:
     replica.compact(3)
     assert replica.machine.hash_kv(2) == Compacted(3)
     assert replica.machine.hash_kv(5) == FutureRevision(4)
+
+
+def test_keyspace_hash_is_of_the_moment_at_which_it_is_begun() -> None:
+    replica = Replica()
+    for value in (b"1", b"2", b"3"):
+        replica.put(b"k", value)
+    expected = replica.machine.hash_kv(0)
+
+    begun = replica.machine.keyspace_hash(0)
+    replica.compact(4)
+    while replica.compact_some():
+        pass
+
+    assert isinstance(begun, KeyspaceHash)
+    assert (begun.finish(), begun.compact_revision) == (expected, -1)
+    assert replica.machine.hash_kv(0) != expected
 
 
 def test_start_reads_a_handful_of_records() -> None:
