@@ -14,7 +14,8 @@ from cluster.api import Cluster
 from cluster.tls import ClusterTls
 from node.proto import rpc
 from tests.support.certificates import Papers
-from tests.support.etcdctl import Etcdctl
+from tests.support.curl import run_curl
+from tests.support.etcdctl import BINARY, Etcdctl
 from tests.support.live_cluster import LiveCluster, running_cluster
 from tools.cli.exit import Exit
 
@@ -33,9 +34,8 @@ def curl(cluster: LiveCluster, path: str, *options: str) -> subprocess.Completed
     """curl of the first node, trusting the cluster's authority and showing nothing."""
     tls = cluster.tls
     assert tls is not None
-    command = ["curl", "-sS", "--cacert", tls.cacert, "-w", "%{http_version}", *options]
-    url = f"{cluster.endpoints[0]}{path}"
-    return subprocess.run([*command, url], capture_output=True, text=True, timeout=60)
+    told = ["--cacert", tls.cacert, "-w", "%{http_version}"]
+    return run_curl(*told, *options, f"{cluster.endpoints[0]}{path}")
 
 
 def shown(cluster: LiveCluster) -> list[str]:
@@ -210,7 +210,7 @@ def test_python_api_tells_whom_to_trust(
     with Cluster.up(1, name="tls-api", tls=ClusterTls(own=True), **chosen) as cluster:
         tls, variables = cluster.tls, cluster.env()
         done = subprocess.run(
-            ["etcdctl", "put", "k", "v"],
+            [str(BINARY), "put", "k", "v"],
             env={**strict.home.environment, **variables},
             capture_output=True,
             text=True,

@@ -130,6 +130,7 @@ def fuzz_api(data: bytes) -> None:
 async def _call_all(tape: Tape) -> None:
     member = ApiMember(passwords=Passwords(COST_MIN, AtOnce))
     port = member.port = ClientPort(member, Random(1))
+    port._loop = asyncio.get_running_loop()  # as if it listened
     transport = Recorder()
     connection = GrpcConnection(port, transport)
     client = GrpcClient("localhost")
