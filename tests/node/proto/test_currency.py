@@ -84,6 +84,7 @@ def test_messages_live_beside_another_clients() -> None:
 
 def test_shared_pool_does_not_know_our_messages() -> None:
     script = """
+from google.protobuf import descriptor_pool
 from node.proto import auth, rpc
 try:
     descriptor_pool.Default().FindMessageTypeByName("etcdserverpb.PutRequest")
