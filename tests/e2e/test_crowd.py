@@ -23,8 +23,9 @@ IDLE_BYTES_MAX = 4 << 10
 SLOW = 8
 EVENTS = 300
 VALUE = bytes(100_000)
-BORNE_BYTES = 6 << 20
-"""What a member may hold for a client that does not read; 30 MB lie between it and the present."""
+BORNE_BYTES = 12 << 20
+"""What a member may hold for a client that does not read, its backlog (8 MiB) and what is in the
+making; 30 MB lie between it and the present."""
 PREFIX = b"slow/"
 
 
